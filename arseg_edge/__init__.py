@@ -1,0 +1,1 @@
+"""AR-Seg on the device."""

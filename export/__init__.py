@@ -1,0 +1,1 @@
+"""The export side: PyTorch to ONNX (needs torch and onnx)."""

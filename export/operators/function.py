@@ -1,0 +1,39 @@
+"""How a custom operator gets into a model: as one node, with its body as a model-local function.
+
+ONNX Runtime prefers a registered kernel of the same name and otherwise inlines the body, so one file runs
+everywhere and is fast where the native library is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+import onnx.parser
+import torch
+from torch import Tensor
+
+from arseg_edge.operators import DOMAIN, VERSION
+
+OPSET = 18
+"""The version of the standard operators in graphs and bodies: what PyTorch's exporter writes natively."""
+
+
+def emit(
+    name: str, inputs: Sequence[Tensor], attributes: Mapping[str, object], *, shape: Sequence[int | torch.SymInt]
+) -> Tensor:
+    """Return a float32 tensor of ``shape`` that stands for the operator's result while a model is exported."""
+    return torch.onnx.ops.symbolic(
+        f"{DOMAIN}::{name}",
+        inputs,
+        attributes,  # type: ignore[arg-type]  # its annotation wants the invariant Sequence of one type
+        dtype=torch.float32,
+        shape=shape,
+        version=VERSION,
+    )
+
+
+def parse_body(text: str) -> onnx.FunctionProto:
+    """Return the function that ``text`` (ONNX's textual syntax, without header) describes."""
+    header = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": {VERSION}]>'
+    return onnx.parser.parse_function(header + text)
