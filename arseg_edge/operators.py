@@ -13,6 +13,12 @@ VERSION: Final = 1
 
 MOTION_WARP: Final = "MotionWarp"
 LOCAL_ATTENTION: Final = "LocalAttention"
+CREFF: Final = "Creff"
+NORMALIZE_IMAGE: Final = "NormalizeImage"
+SEGMENTATION_LABELS: Final = "SegmentationLabels"
 
 Sampling = Literal["published", "consistent"]
 """How ``MotionWarp`` turns a displacement in pixels into a sampling point; see ``export/operators/motion_warp.py``."""
+
+Chaining = Literal["published", "subpixel"]
+"""How vectors are chained to the keyframe; see ``runtime/motion``."""

@@ -20,14 +20,19 @@ OPSET = 18
 
 
 def emit(
-    name: str, inputs: Sequence[Tensor], attributes: Mapping[str, object], *, shape: Sequence[int | torch.SymInt]
+    name: str,
+    inputs: Sequence[Tensor],
+    attributes: Mapping[str, object],
+    *,
+    shape: Sequence[int | torch.SymInt],
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Return a float32 tensor of ``shape`` that stands for the operator's result while a model is exported."""
+    """Return a tensor of ``shape`` that stands for the operator's result while a model is exported."""
     return torch.onnx.ops.symbolic(
         f"{DOMAIN}::{name}",
         inputs,
         attributes,  # type: ignore[arg-type]  # its annotation wants the invariant Sequence of one type
-        dtype=torch.float32,
+        dtype=dtype,
         shape=shape,
         version=VERSION,
     )

@@ -1,0 +1,207 @@
+"""The bundle: one file, ``NAME.arseg``, that holds all that a device needs.
+
+A zip, stored without compression, of ``manifest.json``, ``keyframe.onnx``, one ``nonkeyframe….onnx`` for
+each LR scale, and ``golden.npz``, a short clip with the results that PyTorch had for it. Export and runtime
+meet only here.
+
+Reading trusts nothing: members must be known, bounded, uncompressed and as their checksums say, and no
+tensor may live outside the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from arseg_edge.errors import BundleError, OutputError
+from arseg_edge.manifest import Manifest, Member, ParityFigure, parse_manifest
+from arseg_edge.onnx_bytes import has_external_data
+
+SUFFIX = ".arseg"
+MANIFEST = "manifest.json"
+KEYFRAME = "keyframe.onnx"
+GOLDEN = "golden.npz"
+
+_MIB = 1 << 20
+# Protobuf's own limit for a model is 2 GiB.
+_LARGEST_BYTES = {MANIFEST: _MIB, GOLDEN: 256 * _MIB, KEYFRAME: 2048 * _MIB}
+_NONKEYFRAME = re.compile(r"nonkeyframe(-0\.\d{1,4})?\.onnx")
+# Zip archives carry times; a fixed one keeps equal bundles equal.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def nonkeyframe_member(scale: float, *, first: bool) -> str:
+    """Return the name of the member that runs an LR scale; the first of a bundle has the plain one."""
+    return "nonkeyframe.onnx" if first else f"nonkeyframe-{scale:g}.onnx"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and found sound; :meth:`read` gives a member's bytes."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def parity(self) -> tuple[ParityFigure, ...]:
+        """The comparisons of PyTorch and ONNX Runtime that were made at export."""
+        return self.manifest.parity
+
+    def read(self, member: str) -> bytes:
+        """Return the bytes of ``member``, checked against the manifest.
+
+        Raises:
+            BundleError: the member is not there, damaged, or an ONNX file with data outside the bundle.
+        """
+        expected = self.manifest.members.get(member)
+        if expected is None:
+            raise BundleError(f"{self.path}: no member {member}: export the bundle again")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                data = archive.read(member)
+        except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            raise BundleError(f"{self.path}: {member} cannot be read ({error}): copy it again") from None
+        if hashlib.sha256(data).hexdigest() != expected.sha256:
+            raise BundleError(f"{self.path}: {member} does not match its checksum: copy the file again")
+        if member.endswith(".onnx"):
+            _refuse_external_data(data, f"{self.path}: {member}")
+        return data
+
+    def __repr__(self) -> str:
+        size = "dynamic" if self.manifest.size is None else "{}x{}".format(*self.manifest.size)
+        scales = "/".join(f"{branch.scale:g}" for branch in self.manifest.scales)
+        return f"Bundle({self.path.name}, {self.manifest.family}, size={size}, LR {scales})"
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Open ``path``, check its table of contents and its manifest, and return the bundle.
+
+    Members are checked against their checksums when they are read.
+
+    Raises:
+        BundleError: the file is missing, truncated, no bundle, of another format version, or holds a
+            member that is unknown, oversized, compressed, or has a path for a name.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_contents(path, archive.infolist())
+            manifest_bytes = archive.read(MANIFEST)
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file: name a bundle made by `arseg-edge export`") from None
+    except zipfile.BadZipFile:
+        raise BundleError(
+            f"{path}: not a bundle, or cut short: copy the file again, or make it by `arseg-edge export`"
+        ) from None
+    except (OSError, EOFError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}): check the file and its permissions") from None
+    manifest = parse_manifest(manifest_bytes, str(path))
+    _check_members(path, manifest, sizes)
+    return Bundle(path, manifest)
+
+
+def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle, whole or not at all, and return it.
+
+    Sizes and checksums of ``members`` are put into the manifest here.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    for name, data in members.items():
+        if name.endswith(".onnx"):
+            _refuse_external_data(data, name)
+    entries = {name: Member(len(data), hashlib.sha256(data).hexdigest()) for name, data in members.items()}
+    manifest = dataclasses.replace(manifest, members=entries)
+    check_writable(path)
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, data in {MANIFEST: manifest.to_json().encode(), **members}.items():
+                    archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose another --output") from None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+    return Bundle(path, manifest)
+
+
+def check_writable(path: Path) -> None:
+    """Raise OutputError where a file cannot be written to ``path``: known before long work, not after."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory: name a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: no directory {path.parent}: make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: directory {path.parent} is not writable: choose another place")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _largest_bytes(name: str) -> int | None:
+    """Return how large a member of this name may be; None for a name that no bundle has."""
+    return _LARGEST_BYTES[KEYFRAME] if _NONKEYFRAME.fullmatch(name) else _LARGEST_BYTES.get(name)
+
+
+def _check_contents(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    names = [info.filename for info in infos]
+    for info in infos:
+        name = info.filename
+        largest = _largest_bytes(name)
+        if largest is None:
+            raise BundleError(f"{path}: unknown member {name[:80]!r}: not a bundle to trust, export it again")
+        if names.count(name) > 1:
+            raise BundleError(f"{path}: two members named {name}: not a bundle to trust, export it again")
+        if info.file_size > largest:
+            raise BundleError(f"{path}: {name} has {info.file_size} bytes, more than the {largest} allowed")
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            raise BundleError(f"{path}: {name} is compressed or encrypted: bundles are stored, export it again")
+    if MANIFEST not in names:
+        raise BundleError(f"{path}: no {MANIFEST}: this zip is not a bundle, make one by `arseg-edge export`")
+
+
+def _check_members(path: Path, manifest: Manifest, sizes: Mapping[str, int]) -> None:
+    """Check that the archive holds what the manifest says, no more and no less."""
+    needed = {KEYFRAME, GOLDEN, *(branch.member for branch in manifest.scales)}
+    for name in sorted(needed | set(manifest.members)):
+        if name not in manifest.members:
+            raise BundleError(f"{path}: manifest.json: members lacks {name}: export the bundle again")
+        if name not in sizes:
+            raise BundleError(f"{path}: {name} is missing: copy the file again, or export it again")
+        if sizes[name] != manifest.members[name].bytes:
+            raise BundleError(
+                f"{path}: {name} has {sizes[name]} bytes where the manifest says "
+                f"{manifest.members[name].bytes}: copy the file again"
+            )
+    extra = sorted(set(sizes) - set(manifest.members) - {MANIFEST})
+    if extra:
+        raise BundleError(f"{path}: {extra[0]} is not in the manifest: not a bundle to trust, export it again")
+
+
+def _refuse_external_data(model: bytes, name: str) -> None:
+    try:
+        external = has_external_data(model)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{name}: not an ONNX model ({error}): export the bundle again") from None
+    if external:
+        raise BundleError(f"{name}: keeps tensor data outside the bundle: export it with the data inside")

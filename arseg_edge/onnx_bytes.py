@@ -1,0 +1,123 @@
+"""The little of ONNX's protobuf encoding that is needed where the onnx package is not.
+
+Reading: does a model point to tensor data outside itself? A bundle must not. Writing: further outputs for
+a model, so that its inner stages can be looked at. Field numbers are those of ``onnx.proto``; the encoding
+is https://protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# message → {field number: message}, only along the ways that lead to a tensor.
+_WAYS_TO_TENSORS = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute"},
+    "Attribute": {
+        5: "Tensor",
+        6: "Graph",
+        10: "Tensor",
+        11: "Graph",
+        22: "SparseTensor",
+        23: "SparseTensor",
+    },
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+}
+_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+
+
+def has_external_data(model: bytes) -> bool:
+    """Say whether any tensor of an ONNX model keeps its data in another file.
+
+    Raises:
+        ValueError: ``model`` is not a protobuf message.
+    """
+    return _has_external_data("Model", memoryview(model))
+
+
+def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
+    """Return the ONNX model with the inner values ``names`` as further outputs, after its own.
+
+    Joined protobuf messages merge: what is appended is a model that holds nothing but a graph's outputs.
+    """
+    outputs = b"".join(_field(12, _field(1, name.encode())) for name in names)
+    return model + _field(7, outputs)
+
+
+def _has_external_data(message: str, data: memoryview) -> bool:
+    for number, value in _fields(data):
+        if message == "Tensor":
+            if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value == 1):
+                return True
+            continue
+        inner = _WAYS_TO_TENSORS[message].get(number)
+        if inner is not None and isinstance(value, memoryview) and _has_external_data(inner, value):
+            return True
+    return False
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        number, wire = key >> 3, key & 7
+        if wire == _VARINT:
+            value, position = _varint(data, position)
+            yield number, value
+            continue
+        if wire == _BYTES:
+            length, position = _varint(data, position)
+        elif wire in (_FIXED64, _FIXED32):
+            length = 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {wire} at byte {position}")
+        if position + length > len(data):
+            raise ValueError(f"field {number} ends beyond the message at byte {position}")
+        yield number, data[position : position + length]
+        position += length
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while position < len(data) and shift < 64:
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+        shift += 7
+    raise ValueError(f"a number that does not end at byte {position}")
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _encoded(number << 3 | _BYTES) + _encoded(len(payload)) + payload
+
+
+def _encoded(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def tiny_model() -> bytes:
+    """Return a model that computes ``y = Relu(x)`` for float32 [4]: enough to see whether a provider runs."""
+
+    def value(name: str) -> bytes:
+        shape = _field(1, _number(1, 4))
+        tensor = _number(1, 1) + _field(2, shape)
+        return _field(1, name.encode()) + _field(2, _field(1, tensor))
+
+    node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Relu")
+    graph = _field(1, node) + _field(2, b"tiny") + _field(11, value("x")) + _field(12, value("y"))
+    return _number(1, 9) + _field(7, graph) + _field(8, _number(2, 18))
+
+
+def _number(number: int, value: int) -> bytes:
+    return _encoded(number << 3 | _VARINT) + _encoded(value)

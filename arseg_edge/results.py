@@ -1,0 +1,81 @@
+"""What the runtime gives for a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Picture(Protocol):
+    """A frame that can be had as RGB."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3], converted when first asked for."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long a frame took, and what did the work."""
+
+    milliseconds: Mapping[str, float]
+    """Milliseconds by stage, in the order in which the stages ran."""
+    provider: str
+    """ONNX Runtime's name of the execution provider that ran the network."""
+    native: bool
+    """Whether the custom operators ran in the native library, not in their function bodies."""
+
+    @property
+    def total(self) -> float:
+        """Milliseconds of all stages together."""
+        return sum(self.milliseconds.values())
+
+    def __repr__(self) -> str:
+        stages = ", ".join(f"{stage} {value:.1f}" for stage, value in self.milliseconds.items())
+        return f"Speed({stages} ms; {self.provider}{', native' if self.native else ''})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """The labels of one frame."""
+
+    labels: NDArray[np.uint8]
+    """uint8 [H, W], the class of every pixel of the source's own picture."""
+    index: int
+    """0, 1, 2, … in display order."""
+    pts: int
+    """Presentation timestamp in units of ``time_base``."""
+    time_base: Fraction
+    """Seconds in one unit of ``pts``."""
+    is_keyframe: bool
+    """Whether the HR network ran."""
+    keyframe_reason: str | None
+    """Why it did (``runtime/schedule.py`` lists the reasons); None on other frames."""
+    distance: int
+    """Frames since the last keyframe; 0 on a keyframe."""
+    motion_source: str | None
+    """Where the motion came from: ``bitstream`` or ``caller``; None on a keyframe."""
+    speed: Speed
+    picture: Picture
+
+    @property
+    def time(self) -> float:
+        """Presentation timestamp in seconds."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The frame itself, uint8 [H, W, 3]."""
+        return self.picture.rgb
+
+    def __repr__(self) -> str:
+        reason = f", keyframe_reason={self.keyframe_reason!r}" if self.is_keyframe else ""
+        return (
+            f"Result(labels={list(self.labels.shape)}, index={self.index}, pts={self.pts}, "
+            f"time={self.time:.3f}, is_keyframe={self.is_keyframe}{reason})"
+        )

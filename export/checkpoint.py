@@ -1,0 +1,224 @@
+"""Checkpoints: state dicts from files or from memory, matched with the family that they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from arseg_edge.errors import CheckpointError
+from arseg_edge.export.families import Family, families
+from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+"""A ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict of tensors or arrays."""
+
+_DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
+_NAMED = 3  # keys that an error message lists of each kind
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state dict: keys without ``DataParallel``'s ``module.``, float32 or whole numbers, all finite."""
+
+    name: str
+    """Where it is from, for messages: the file's name."""
+    tensors: Mapping[str, Tensor]
+    sha256: str | None
+    """Of the file, in hexadecimal; None for a state dict from memory."""
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.name!r}, {len(self.tensors)} tensors)"
+
+
+def read_checkpoint(source: Source, name: str = "state dict") -> Checkpoint:
+    """Return what ``source`` holds; ``name`` is what messages call a source that is not a file.
+
+    Of a pickle nothing but tensors is loaded. A dict that holds the state dict under ``state_dict`` is
+    unwrapped. Raises ``CheckpointError`` for a file that is missing, unreadable or more than tensors, and
+    for values that are not finite numbers.
+    """
+    if isinstance(source, Mapping):
+        return Checkpoint(name, _clean(name, source), None)
+    path = Path(source)
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path} {kind}: give a .pth, .pt or .safetensors file")
+    return Checkpoint(path.name, _clean(path.name, _read(path)), file_sha256(path))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> object:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong comes as an exception
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise CheckpointError(
+                f"{path} holds {refused[1]} beside tensors, and loading such objects can run code: "
+                "save model.state_dict() alone"
+            ) from error
+        raise CheckpointError(f"{path} is not a readable checkpoint: copy or download it again") from error
+    except Exception as error:  # damaged files make the readers raise anything, down to KeyError
+        reason = (str(error).splitlines() or ["it ends too early"])[0][:120].rstrip(" .:")
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({reason}): copy or download it again"
+        ) from error
+
+
+def _clean(name: str, content: object) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content:
+        kind = f"{'an empty ' if isinstance(content, Mapping) else ''}{type(content).__name__}"
+        raise CheckpointError(f"{name} holds no state dict but {kind}: save model.state_dict()")
+    tensors: dict[str, Tensor] = {}
+    for key, value in content.items():
+        stripped = str(key).removeprefix("module.")
+        if stripped in tensors:
+            raise CheckpointError(f"{name} has {stripped} twice, with and without 'module.': keep one")
+        tensors[stripped] = _tensor(name, stripped, value)
+    return tensors
+
+
+def _tensor(name: str, key: str, value: object) -> Tensor:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        value = torch.from_numpy(value)
+    if not isinstance(value, Tensor) or value.dtype not in _DTYPES or value.layout != torch.strided:
+        kind = str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+        raise CheckpointError(f"{name}: {key} is {kind}, not numbers: save model.state_dict() alone")
+    value = value.detach().cpu()
+    if value.is_floating_point():
+        value = value.float()
+    if not value.isfinite().all():
+        raise CheckpointError(f"{name}: {key} has values that are NaN or infinite: use an earlier checkpoint")
+    return value
+
+
+def _layout(family: Family, fused: bool) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        network = family.build_ar() if fused else family.build_hr()
+    return {key: value.shape for key, value in cast(nn.Module, network).state_dict().items()}
+
+
+def _completed(family: Family, tensors: Mapping[str, Tensor], fused: bool) -> dict[str, Tensor]:
+    """Return the tensors under all the names that the family's network has for them."""
+    completed = {
+        key: value for key, value in tensors.items() if fused or not key.startswith(family.unused_in_hr)
+    }
+    for one, other in family.same_weights:
+        for there, missing in ((one, other), (other, one)):
+            for key in [key for key in completed if key.startswith(there)]:
+                completed.setdefault(missing + key.removeprefix(there), completed[key])
+    return completed
+
+
+@dataclass(frozen=True)
+class _Mismatch:
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: list[str]
+
+    def __len__(self) -> int:
+        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
+
+    def __str__(self) -> str:
+        kinds = (
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+            ("of another shape", self.misshapen),
+        )
+        return ", ".join(f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds if keys)
+
+
+def _some(keys: list[str]) -> str:
+    rest = ", …" if len(keys) > _NAMED else ""
+    return ", ".join(key[:120] for key in keys[:_NAMED]) + rest
+
+
+def _mismatch(family: Family, checkpoint: Checkpoint, fused: bool) -> _Mismatch:
+    wanted = _layout(family, fused)
+    found = {key: value.shape for key, value in _completed(family, checkpoint.tensors, fused).items()}
+    return _Mismatch(
+        missing=[key for key in wanted if key not in found],
+        unexpected=[key for key in found if key not in wanted],
+        misshapen=[
+            f"{key} {tuple(found[key])} for {tuple(shape)}"
+            for key, shape in wanted.items()
+            if key in found and found[key] != shape
+        ],
+    )
+
+
+def recognise_family(hr: Checkpoint, ar: Checkpoint) -> Family:
+    """Return the registered family that both checkpoints fit, by the names and shapes of their tensors.
+
+    Raises ``CheckpointError`` when none does, with how they differ from the nearest, or when several do.
+    """
+    known = [(family, _mismatch(family, hr, False), _mismatch(family, ar, True)) for family in families()]
+    fitting = [family for family, of_hr, of_ar in known if not of_hr and not of_ar]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(family.name for family in fitting)
+        raise CheckpointError(f"{hr.name} and {ar.name} fit several families: name one of {names}")
+    if any(not _mismatch(family, ar, False) and not _mismatch(family, hr, True) for family in families()):
+        raise CheckpointError(f"{hr.name} and {ar.name} are swapped: give the one without fusion as HR")
+    nearest, of_hr, of_ar = min(known, key=lambda entry: len(entry[1]) + len(entry[2]))
+    details = "; ".join(f"{file.name} has {found}" for file, found in ((hr, of_hr), (ar, of_ar)) if found)
+    raise CheckpointError(
+        f"no known family fits; for {nearest.name}, the nearest, {details}: give two files of one family"
+    )
+
+
+def load_hr(family: Family, checkpoint: Checkpoint) -> SegmentationNetwork:
+    """Return the family's network for keyframes with these weights, float32, in evaluation mode.
+
+    Raises ``CheckpointError`` naming what is missing, unexpected, or of another shape.
+    """
+    return _load(family, checkpoint, family.build_hr(), fused=False)
+
+
+def load_ar(family: Family, checkpoint: Checkpoint) -> FusionNetwork:
+    """Return the family's network for the other frames, with its fusion, likewise."""
+    return cast(FusionNetwork, _load(family, checkpoint, family.build_ar(), fused=True))
+
+
+def _load(
+    family: Family, checkpoint: Checkpoint, network: SegmentationNetwork, *, fused: bool
+) -> SegmentationNetwork:
+    mismatch = _mismatch(family, checkpoint, fused)
+    if mismatch:
+        role = "AR (low resolution with fusion)" if fused else "HR (keyframe)"
+        raise CheckpointError(
+            f"{checkpoint.name} does not fit {family.name}: {mismatch}: give this family's {role} checkpoint"
+        )
+    module = cast(nn.Module, network)
+    # Where a layer has two names and their weights differ, the name that the network registers last counts,
+    # as with PyTorch's own loading.
+    module.load_state_dict(_completed(family, checkpoint.tensors, fused))
+    return network

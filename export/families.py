@@ -1,0 +1,193 @@
+"""Model families: a network together with all that belongs to it, from its classes to its normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import nn
+
+from arseg_edge.errors import UsageError
+from arseg_edge.export.models import CReFF, FusionNetwork, SegmentationNetwork
+from arseg_edge.export.models.bise18 import Bise18
+from arseg_edge.export.models.camvid_psp18 import CamvidPsp18
+from arseg_edge.export.models.cityscapes_psp18 import CityscapesPsp18
+from arseg_edge.operators import Chaining, Sampling
+from arseg_edge.palette import CAMVID, CITYSCAPES, ClassSet
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model that can be exported; a new one needs the first five fields."""
+
+    name: str
+    """What it is called on the command line and in the manifest."""
+    classes: ClassSet
+    """One name and one colour for each of the network's outputs."""
+    channels: int
+    """C of the feature."""
+    stride: int
+    """Pixels of the image for one of the feature."""
+    network: Callable[[], SegmentationNetwork]
+    """Makes the network, an ``nn.Module`` with weights of any values."""
+    upscale: int = 1
+    """By what the logits are enlarged (bilinear, corners not aligned) before the resize to the image."""
+    mean: tuple[float, float, float] = _IMAGENET_MEAN
+    """Subtracted from the image (RGB, 0 to 1)."""
+    std: tuple[float, float, float] = _IMAGENET_STD
+    """What the difference is divided by."""
+    sampling: Sampling = "consistent"
+    """How the keyframe's feature is warped; see ``export/operators/motion_warp.py``."""
+    chaining: Chaining = "subpixel"
+    """What the motion that goes in should be."""
+    kernel_size: int = 7
+    """The side of the neighbourhood that a pixel attends to."""
+    same_weights: tuple[tuple[str, str], ...] = ()
+    """Pairs of prefixes in the state dict that name one layer twice: either may stand for both."""
+    unused_in_hr: tuple[str, ...] = ()
+    """Prefixes that a keyframe checkpoint may or may not have, and that keyframes have no use for."""
+
+    def build_hr(self) -> SegmentationNetwork:
+        """Return the network for keyframes, in evaluation mode, with fresh weights."""
+        return cast(SegmentationNetwork, cast(nn.Module, self.network()).eval())
+
+    def build_ar(self) -> FusionNetwork:
+        """Return the network for other frames with its ``fuse_attention``, likewise."""
+        network = cast(nn.Module, self.network())
+        fusion = CReFF(self.channels, kernel_size=self.kernel_size, sampling=self.sampling)
+        network.add_module("fuse_attention", fusion)
+        return cast(FusionNetwork, network.eval())
+
+
+_BISENET_NAMES = (("conv_out.conv_out.", "final_conv."), ("conv_out.conv.", "feat_conv_out."))
+_CAMVID_MEAN = (0.39068785, 0.40521392, 0.41434407)
+_CAMVID_STD = (0.29652068, 0.30514979, 0.30080369)
+
+_FAMILIES = {
+    family.name: family
+    for family in (
+        Family(
+            "camvid-psp18",
+            CAMVID,
+            channels=64,
+            stride=1,
+            network=partial(CamvidPsp18, 12),
+            mean=_CAMVID_MEAN,
+            std=_CAMVID_STD,
+            sampling="published",
+            chaining="published",
+        ),
+        Family(
+            "camvid-bise18",
+            CAMVID,
+            channels=256,
+            stride=8,
+            network=partial(Bise18, 12),
+            upscale=8,
+            mean=_CAMVID_MEAN,
+            std=_CAMVID_STD,
+            sampling="published",
+            chaining="published",
+            same_weights=_BISENET_NAMES,
+        ),
+        Family(
+            "cityscapes-psp18",
+            CITYSCAPES,
+            channels=512,
+            stride=8,
+            network=partial(CityscapesPsp18, 19),
+            sampling="published",
+            chaining="published",
+            same_weights=(("cls.4.", "final_conv."),),
+            unused_in_hr=("fuse_attention.",),
+        ),
+        Family(
+            "cityscapes-bise18",
+            CITYSCAPES,
+            channels=256,
+            stride=8,
+            network=partial(Bise18, 19),
+            upscale=8,
+            mean=(0.3257, 0.369, 0.3223),
+            std=(0.2112, 0.2148, 0.2115),
+            sampling="published",
+            chaining="published",
+            same_weights=_BISENET_NAMES,
+        ),
+    )
+}
+
+
+def families() -> tuple[Family, ...]:
+    """Return every family that is known by name."""
+    return tuple(_FAMILIES.values())
+
+
+def find_family(family: str | Family) -> Family:
+    """Return the family of that name; one that is handed in is checked and returned.
+
+    Raises ``UsageError`` for a name that is not registered, and for a family that breaks the protocol.
+    """
+    if isinstance(family, Family):
+        check_family(family)
+        return family
+    if family not in _FAMILIES:
+        raise UsageError(f"unknown model family {family!r}: choose one of {', '.join(_FAMILIES)}")
+    return _FAMILIES[family]
+
+
+def register_family(family: Family) -> None:
+    """Make a family of one's own known by name; raises ``UsageError`` if the name is taken or it is unfit."""
+    if family.name in _FAMILIES:
+        raise UsageError(f"model family {family.name!r} is registered already: choose another name")
+    check_family(family)
+    _FAMILIES[family.name] = family
+
+
+def check_family(family: Family) -> None:
+    """Run the family's network on an image without data, to see that it does what the family says.
+
+    Raises ``UsageError`` with what is wrong: not a module, a part missing, or a shape that differs.
+    """
+    size = (64, 96)
+    with torch.device("meta"), torch.no_grad():
+        network = family.network()
+        if not isinstance(network, nn.Module):
+            raise UsageError(f"{family.name}: {type(network).__name__} is no network: make it an nn.Module")
+        missing = [name for name in ("final_conv", "feature") if not hasattr(network, name)]
+        if missing:
+            raise UsageError(
+                f"{family.name}: {type(network).__name__} has no {' and no '.join(missing)}: "
+                "offer what arseg_edge.export.models.SegmentationNetwork asks for"
+            )
+        _check_head(family, network.final_conv)
+        feature = network.eval().feature(torch.zeros(1, 3, *size))
+    # Networks round the size of the image up, each to its own multiple.
+    smallest = [-(-length // family.stride) for length in size]
+    fits = all(least <= length < 2 * least for length, least in zip(feature.shape[2:], smallest, strict=True))
+    if feature.shape[1] != family.channels or not fits:
+        raise UsageError(
+            f"{family.name}: the feature of a {size[0]}×{size[1]} image is {list(feature.shape[1:])}, not "
+            f"{[family.channels, *smallest]}: correct channels={family.channels} or stride={family.stride}"
+        )
+
+
+def _check_head(family: Family, head: object) -> None:
+    classes = len(family.classes.names)
+    if not 2 <= classes <= 256:
+        raise UsageError(f"{family.name}: {classes} classes: labels are bytes, so give 2 to 256")
+    if not isinstance(head, nn.Conv2d) or (head.kernel_size, head.stride, head.padding, head.groups) != (
+        (1, 1), (1, 1), (0, 0), 1,
+    ):  # fmt: skip
+        raise UsageError(f"{family.name}: final_conv is {head}: make it a 1×1 nn.Conv2d")
+    if (head.in_channels, head.out_channels) != (family.channels, classes):
+        raise UsageError(
+            f"{family.name}: final_conv takes {head.in_channels} channels to {head.out_channels} classes, "
+            f"not {family.channels} to {classes}: correct the family's channels or classes"
+        )

@@ -1,0 +1,80 @@
+"""The two graphs of a bundle as PyTorch modules: bytes in, labels out, everything between inside."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from arseg_edge.export.families import Family
+from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
+from arseg_edge.export.models.resizing import Size, lr_size
+from arseg_edge.export.operators import creff, normalize_image, segmentation_labels
+
+
+class KeyframeGraph(nn.Module):
+    """``frame`` uint8 [1, H, W, 3] → ``labels`` uint8 [1, H, W], ``feature`` [1, C, h, w]; inner: ``logits``."""
+
+    outputs = ("labels", "feature")
+    inner = ("logits",)
+
+    def __init__(self, family: Family, network: SegmentationNetwork) -> None:
+        super().__init__()
+        self.family = family
+        self.network = cast(nn.Module, network)
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return labels, feature and the logits [1, n, h, w] of the last layer."""
+        network = cast(SegmentationNetwork, self.network)
+        size, size_tensor = _size(frame)
+        image = normalize_image(frame, size, size_tensor, mean=self.family.mean, std=self.family.std)
+        feature = network.feature(image)
+        logits: Tensor = network.final_conv(feature)
+        labels = segmentation_labels(logits, size, size_tensor, upscale=self.family.upscale)
+        return labels, feature, logits
+
+
+class NonkeyframeGraph(nn.Module):
+    """``frame``, ``keyframe_feature``, ``motion`` [1, H, W, 2] → ``labels``; inner: ``lr_feature``, ``logits``."""
+
+    outputs = ("labels",)
+    inner = ("lr_feature", "logits")
+
+    def __init__(self, family: Family, network: FusionNetwork, scale: float) -> None:
+        super().__init__()
+        self.family = family
+        self.network = cast(nn.Module, network)
+        self.scale = scale
+
+    def forward(self, frame: Tensor, keyframe_feature: Tensor, motion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return labels, the LR feature and the logits [1, n, h, w] at the keyframe feature's size."""
+        network = cast(FusionNetwork, self.network)
+        size, size_tensor = _size(frame)
+        # As Python does it, in double precision: PyTorch's exporter would compute this in single.
+        lr_size_tensor = (size_tensor.to(torch.float64) * self.scale).to(torch.int64)
+        image = normalize_image(
+            frame, lr_size(*size, self.scale), lr_size_tensor, mean=self.family.mean, std=self.family.std
+        )
+        lr_feature = network.feature(image)
+        head = cast(nn.Conv2d, network.final_conv)
+        logits = creff(
+            lr_feature,
+            keyframe_feature,
+            motion,
+            network.fuse_attention.operator_weights,
+            (head.weight, head.weight.new_zeros(head.out_channels) if head.bias is None else head.bias),
+            sampling=self.family.sampling,
+            kernel_size=self.family.kernel_size,
+        )
+        labels = segmentation_labels(logits, size, size_tensor, upscale=self.family.upscale)
+        return labels, lr_feature, logits
+
+
+def _size(frame: Tensor) -> tuple[Size, Tensor]:
+    """Return (H, W), symbols while a model is exported with dynamic size, and the same as int64 [2]."""
+    size = frame.shape[1], frame.shape[2]
+    if torch.compiler.is_exporting():
+        attributes = {"start": 1, "end": 3}
+        return size, torch.onnx.ops.symbolic("Shape", (frame,), attributes, dtype=torch.int64, shape=(2,))
+    return size, torch.tensor(size)

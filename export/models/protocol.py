@@ -1,0 +1,64 @@
+"""What a network must offer to be exported, and trained, as an AR-Seg model.
+
+A network of one's own is an ``nn.Module`` that splits in front of its last layer::
+
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.ReLU())
+            self.final_conv = nn.Conv2d(16, 5, 1)
+
+        def feature(self, image: Tensor) -> Tensor:
+            return self.body(image)
+
+    SMALL = Family("small", ClassSet(names, colours), channels=16, stride=4, network=Small)
+
+As a ``Family`` (``export/families.py``) it serves at both resolutions: as it is on keyframes, and with a
+``CReFF`` of its own, under the name ``fuse_attention``, on the frames between.
+``feature`` is traced by ``torch.export`` with symbols for height and width: it must not branch on them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from arseg_edge.export.models.creff import CReFF
+
+
+class SegmentationNetwork(Protocol):
+    """An ``nn.Module`` in two parts, a feature extractor and a last layer."""
+
+    @property
+    def final_conv(self) -> nn.Conv2d:
+        """The last layer, a 1×1 convolution from the C channels of the feature to the n classes.
+
+        What comes out is enlarged by the family's ``upscale`` and resized to the image.
+        """
+
+    def feature(self, image: Tensor) -> Tensor:
+        """Return what goes into ``final_conv``, float32 [N, C, h, w], for a normalised image [N, 3, H, W]."""
+
+
+class FusionNetwork(SegmentationNetwork, Protocol):
+    """A network for the frames between keyframes: it takes the keyframe's feature in."""
+
+    @property
+    def fuse_attention(self) -> CReFF:
+        """The fusion of ``feature(low-resolution image)`` with the keyframe's feature."""
+
+
+class TrainingOutputs(NamedTuple):
+    """A feature, and what the heads say that only training has."""
+
+    feature: Tensor
+    auxiliary: tuple[Tensor, ...]
+    """Raw scores: [N, n] for classes being anywhere in the image, or maps [N, n, H', W']."""
+
+
+class TrainableNetwork(SegmentationNetwork, Protocol):
+    """A network with such heads; one without them is trained on its feature and logits alone."""
+
+    def training_outputs(self, image: Tensor) -> TrainingOutputs:
+        """Return ``feature(image)`` together with the auxiliary scores, for an image [N, 3, H, W]."""

@@ -1,0 +1,80 @@
+"""The bodies of the custom operators, put into a model that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import onnx
+
+from arseg_edge.export.operators.creff import body as creff_body
+from arseg_edge.export.operators.local_attention import body as local_attention_body
+from arseg_edge.export.operators.motion_warp import body as motion_warp_body
+from arseg_edge.export.operators.normalize_image import body as normalize_image_body
+from arseg_edge.export.operators.segmentation_labels import body as segmentation_labels_body
+from arseg_edge.manifest import Operator
+from arseg_edge.operators import (
+    CREFF,
+    DOMAIN,
+    LOCAL_ATTENTION,
+    MOTION_WARP,
+    NORMALIZE_IMAGE,
+    SEGMENTATION_LABELS,
+    VERSION,
+)
+
+# What an operator's body needs to know of the node's attributes, and the operators inside it.
+_BODIES: Mapping[str, Callable[[Mapping[str, Any]], onnx.FunctionProto]] = {
+    MOTION_WARP: lambda attributes: motion_warp_body(attributes["sampling"].decode()),
+    LOCAL_ATTENTION: lambda attributes: local_attention_body(attributes["kernel_size"]),
+    CREFF: lambda attributes: creff_body(),
+    NORMALIZE_IMAGE: lambda attributes: normalize_image_body(),
+    SEGMENTATION_LABELS: lambda attributes: segmentation_labels_body(),
+}
+
+
+def attach_bodies(model: onnx.ModelProto) -> None:
+    """Append to ``model`` the function of every custom operator that it uses, also of those inside others.
+
+    A function's name stands for one body, so all nodes of one operator must have equal attributes.
+
+    Raises:
+        ValueError: two nodes of one operator differ in their attributes.
+    """
+    seen: dict[str, Mapping[str, Any]] = {}
+    _attach(model, model.graph.node, {}, seen)
+    if not any(opset.domain == DOMAIN for opset in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
+
+
+def operators_of(model: onnx.ModelProto) -> list[Operator]:
+    """Return the custom operators that ``model`` has bodies for, sorted by name."""
+    return sorted(
+        (Operator(DOMAIN, function.name, VERSION) for function in model.functions),
+        key=lambda operator: operator.name,
+    )
+
+
+def _attach(
+    model: onnx.ModelProto,
+    nodes: Iterable[onnx.NodeProto],
+    outer: Mapping[str, Any],
+    seen: dict[str, Mapping[str, Any]],
+) -> None:
+    for node in nodes:
+        if node.domain != DOMAIN:
+            continue
+        # Inside a body an attribute may stand for the outer operator's attribute.
+        attributes = {
+            attribute.name: outer[attribute.ref_attr_name]
+            if attribute.ref_attr_name
+            else onnx.helper.get_attribute_value(attribute)
+            for attribute in node.attribute
+        }
+        if seen.setdefault(node.op_type, attributes) != attributes:
+            raise ValueError(f"{node.op_type}: {attributes} beside {seen[node.op_type]} in one model")
+        if any(function.name == node.op_type for function in model.functions):
+            continue
+        function = _BODIES[node.op_type](attributes)
+        model.functions.append(function)
+        _attach(model, function.node, attributes, seen)

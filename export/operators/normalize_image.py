@@ -1,0 +1,82 @@
+"""``NormalizeImage``: the frame's bytes as the network's input, at the size that the branch takes.
+
+Contract (domain ``arseg``, version 1)
+    ``NormalizeImage(frame uint8 [N, H, W, 3], size int64 [2]) -> image float32 [N, 3, H', W']``.
+    ``size`` is (H', W'). Every channel is (value/255 − mean)/std, resized bilinearly with aligned corners
+    and without antialiasing: what the released code does to an image, in one pass.
+
+Attributes ``mean_r``, ``mean_g``, ``mean_b``, ``std_r``, ``std_g``, ``std_b``: floats, for values in 0 … 1.
+
+The kernel is ``runtime/native/normalize_image.cc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from arseg_edge.export.operators.function import emit, parse_body
+from arseg_edge.operators import NORMALIZE_IMAGE
+
+# Resizing is linear, so the bytes are resized first: the affine part then runs on the smaller image.
+_BODY = """
+NormalizeImage <mean_r, mean_g, mean_b, std_r, std_g, std_b> (frame, size) => (image)
+{
+    planes = Transpose <perm = [0, 3, 1, 2]> (frame)
+    values = Cast <to = 1> (planes)
+    batch_channels = Shape <end = 2> (planes)
+    target = Concat <axis = 0> (batch_channels, size)
+    resized = Resize <mode = "linear", coordinate_transformation_mode = "align_corners"> (values, , , target)
+    mean_r_value = Constant <value_float: float = @mean_r> ()
+    mean_g_value = Constant <value_float: float = @mean_g> ()
+    mean_b_value = Constant <value_float: float = @mean_b> ()
+    std_r_value = Constant <value_float: float = @std_r> ()
+    std_g_value = Constant <value_float: float = @std_g> ()
+    std_b_value = Constant <value_float: float = @std_b> ()
+    channel_shape = Constant <value = int64[4] {1, 1, 1, 1}> ()
+    mean_r_plane = Reshape (mean_r_value, channel_shape)
+    mean_g_plane = Reshape (mean_g_value, channel_shape)
+    mean_b_plane = Reshape (mean_b_value, channel_shape)
+    mean = Concat <axis = 1> (mean_r_plane, mean_g_plane, mean_b_plane)
+    std_r_plane = Reshape (std_r_value, channel_shape)
+    std_g_plane = Reshape (std_g_value, channel_shape)
+    std_b_plane = Reshape (std_b_value, channel_shape)
+    std = Concat <axis = 1> (std_r_plane, std_g_plane, std_b_plane)
+    full = Constant <value = float {255.0}> ()
+    std_full = Mul (std, full)
+    mean_full = Mul (mean, full)
+    centred = Sub (resized, mean_full)
+    image = Div (centred, std_full)
+}
+"""
+
+
+def body() -> onnx.FunctionProto:
+    """Return the operator in standard ONNX; its attributes are passed on."""
+    return parse_body(_BODY)
+
+
+def normalize_image(
+    frame: Tensor,
+    size: tuple[int | torch.SymInt, int | torch.SymInt],
+    size_tensor: Tensor,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Tensor:
+    """Return ``frame`` uint8 [N, H, W, 3] as float32 [N, 3, H', W'] for ``size`` (H', W').
+
+    ``size_tensor`` is the same size as int64 [2], for the node that this becomes while a model is exported.
+    """
+    if torch.compiler.is_exporting():
+        names = [f"{kind}_{channel}" for kind in ("mean", "std") for channel in "rgb"]
+        attributes = dict(zip(names, map(float, (*mean, *std)), strict=True))
+        shape = (frame.shape[0], 3, *size)
+        return emit(NORMALIZE_IMAGE, (frame, size_tensor), attributes, shape=shape)
+    values = frame.permute(0, 3, 1, 2).float() / 255.0
+    normal = (values - values.new_tensor(mean).view(3, 1, 1)) / values.new_tensor(std).view(3, 1, 1)
+    return F.interpolate(normal, size=size, mode="bilinear", align_corners=True)

@@ -1,0 +1,72 @@
+"""``SegmentationLabels``: the class of every pixel, from logits at the feature's size.
+
+Contract (domain ``arseg``, version 1)
+    ``SegmentationLabels(logits float32 [N, n, h, w], size int64 [2]) -> labels uint8 [N, H, W]``.
+    ``size`` is (H, W). The logits are enlarged ``upscale`` times (bilinear, half-pixel centres; 1: not at
+    all), resized to H×W (bilinear, corners aligned), and the largest of the n ≤ 256 gives the label; of
+    equal ones the first.
+
+A log-softmax before the resizing, as in PSPNet for CamVid, would subtract the same number from all of a
+pixel's logits, and the resizing would keep it the same: it never changes a label and is left out.
+
+The kernel is ``runtime/native/segmentation_labels.cc``; it never holds logits at full resolution.
+"""
+
+from __future__ import annotations
+
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from arseg_edge.export.operators.function import emit, parse_body
+from arseg_edge.operators import SEGMENTATION_LABELS
+
+_BODY = """
+SegmentationLabels <upscale> (logits, size) => (labels)
+{
+    factor_int = Constant <value_int: int = @upscale> ()
+    one_axis = Constant <value = int64[1] {1}> ()
+    factor_vector = Reshape (factor_int, one_axis)
+    small_size = Shape <start = 2> (logits)
+    large_size = Mul (small_size, factor_vector)
+    batch_classes = Shape <end = 2> (logits)
+    large = Concat <axis = 0> (batch_classes, large_size)
+    upscaled = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (logits, , , large)
+    target = Concat <axis = 0> (batch_classes, size)
+    resized = Resize <mode = "linear", coordinate_transformation_mode = "align_corners"> (upscaled, , , target)
+    indices = ArgMax <axis = 1, keepdims = 0> (resized)
+    labels = Cast <to = 2> (indices)
+}
+"""
+
+
+def body() -> onnx.FunctionProto:
+    """Return the operator in standard ONNX; its attribute is passed on."""
+    return parse_body(_BODY)
+
+
+def resize_logits(logits: Tensor, size: tuple[int, int], *, upscale: int) -> Tensor:
+    """Return ``logits`` [N, n, h, w] as [N, n, H, W] by the operator's two steps."""
+    if upscale > 1:
+        logits = F.interpolate(logits, scale_factor=upscale, mode="bilinear", align_corners=False)
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+
+
+def segmentation_labels(
+    logits: Tensor,
+    size: tuple[int | torch.SymInt, int | torch.SymInt],
+    size_tensor: Tensor,
+    *,
+    upscale: int,
+) -> Tensor:
+    """Return uint8 labels [N, H, W] for ``logits`` float32 [N, n, h, w] and ``size`` (H, W).
+
+    ``size_tensor`` is the same size as int64 [2], for the node that this becomes while a model is exported.
+    """
+    if torch.compiler.is_exporting():
+        shape = (logits.shape[0], *size)
+        return emit(
+            SEGMENTATION_LABELS, (logits, size_tensor), {"upscale": upscale}, shape=shape, dtype=torch.uint8
+        )
+    return resize_logits(logits, size, upscale=upscale).argmax(dim=1).to(torch.uint8)

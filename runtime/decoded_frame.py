@@ -1,0 +1,56 @@
+"""One picture as it came out of a source, with all that its motion can be judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+
+import av
+import numpy as np
+import numpy.typing as npt
+from arseg_edge.runtime.colour import to_rgb
+from arseg_edge.runtime.motion.vectors import VectorRecords
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedFrame:
+    """A frame in display order."""
+
+    index: int
+    """0, 1, 2, ... in the order given."""
+    pts: int
+    """In units of ``time_base``; rises from frame to frame, filled in where the stream has none."""
+    time_base: Fraction
+    picture: av.VideoFrame | npt.NDArray[np.uint8] = field(repr=False)
+    """As decoded (YUV, as a rule), or RGB uint8 [H, W, 3] where the source gives arrays."""
+    picture_type: str = "?"
+    """``I``, ``P``, ``B``, ... as the codec says; ``?`` where there is no codec."""
+    vectors: VectorRecords | None = field(default=None, repr=False)
+    """The codec's motion vectors (``motion/vectors.py``); None where it gave none or they cannot be used."""
+    reordered: bool = False
+    """Decoded in another order than displayed, or predicted from a later frame."""
+    discontinuity: bool = False
+    """Data between this frame and the one before could not be decoded."""
+    corrupt: bool = False
+    """The decoder had to conceal parts of it."""
+
+    @property
+    def time(self) -> float:
+        """Seconds."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def height(self) -> int:
+        """Of the picture, in pixels."""
+        return self.picture.height if isinstance(self.picture, av.VideoFrame) else self.picture.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Of the picture, in pixels."""
+        return self.picture.width if isinstance(self.picture, av.VideoFrame) else self.picture.shape[1]
+
+    @cached_property
+    def rgb(self) -> npt.NDArray[np.uint8]:
+        """uint8 [H, W, 3], converted when first asked for."""
+        return to_rgb(self.picture) if isinstance(self.picture, av.VideoFrame) else self.picture

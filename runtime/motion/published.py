@@ -1,0 +1,33 @@
+"""Chaining in whole pixels, as the published AR-Seg models had it in training and evaluation.
+
+A vector is rounded to whole pixels, halves to the even number; the place it points to is clipped to the
+picture; what the reference already knew there is inherited. The displacement is the one *after* the
+clipping. This reproduces the authors' maps exactly (Hu et al., CVPR 2023; ``tests/test_motion.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from arseg_edge.runtime.motion.chain import MotionChain, look_up
+from arseg_edge.runtime.motion.vectors import spread
+
+_FAR = 1 << 14  # beyond any picture, and its sum with a coordinate still fits into 16 bits
+
+
+class PublishedChain(MotionChain):
+    """Whole pixels, halves rounded to even."""
+
+    dtype = np.int16
+
+    @staticmethod
+    def _places(grid: npt.NDArray[Any], vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        steps = np.clip(np.rint(vectors), -_FAR, _FAR).astype(np.int16)
+        return np.asarray(cv2.add(grid, spread(steps, *grid.shape[:2])))
+
+    @staticmethod
+    def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return look_up(positions, places, cv2.INTER_NEAREST)

@@ -1,0 +1,105 @@
+"""The codec's motion vectors, put on a grid of 8x8 blocks.
+
+FFmpeg hands them out as records (``AVMotionVector``), one for each predicted block and reference list.
+What the fields mean, read from its sources and checked in the tests on panned pictures:
+
+- ``dst_x``, ``dst_y``: the block's *centre*, in the coded picture, which can be larger than the cropped one;
+- ``w``, ``h``: 16 or 8; a smaller partition appears as the 8x8 block that it is part of;
+- ``motion_x / motion_scale``, and the like for y: the displacement, so the content comes from x + dx;
+- ``source``: the reference *list*, negative for list 0 (the past, as a rule), positive for list 1;
+- a skipped block has a record, an intra block has none.
+
+The records hold uninitialised padding bytes: compare fields, never whole records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+BLOCK: Final = 8
+"""Side of a block in pixels."""
+
+INTRA: Final = -1
+"""``BlockMotion.reference`` of a block that was not predicted from another frame."""
+
+VECTOR_CODECS: Final = frozenset(
+    {
+        "h264",
+        "mpeg4",
+        "mpeg1video",
+        "mpeg2video",
+        "h263",
+        "flv",
+        "msmpeg4",
+        "msmpeg4v2",
+        "wmv1",
+        "wmv2",
+        "rv10",
+        "rv20",
+    }
+)
+"""Decoders whose vectors were checked against a known displacement; those of any other are not used."""
+
+VectorRecords = npt.NDArray[Any]
+"""A structured array of ``AVMotionVector`` records, shape [n]."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockMotion:
+    """Motion of one frame towards the frames it was predicted from, per 8x8 block.
+
+    The grid has ceil(height / 8) x ceil(width / 8) blocks; those on the right and lower edge may reach
+    beyond the picture.
+    """
+
+    displacement: npt.NDArray[np.float32]
+    """[rows, columns, 2], (dx, dy) in pixels: the content at x comes from x + dx. Void where intra."""
+    reference: npt.NDArray[np.int8]
+    """[rows, columns]: 0 is the frame before, 1 the one before that, ...; ``INTRA`` where there is none."""
+    height: int
+    width: int
+
+    def __repr__(self) -> str:
+        rows, columns = self.reference.shape
+        return f"BlockMotion({rows}x{columns} blocks of {self.width}x{self.height} pixels)"
+
+
+def block_motion(records: VectorRecords, height: int, width: int) -> BlockMotion:
+    """Put the list-0 vectors of a picture of ``height`` x ``width`` pixels on the grid.
+
+    All are taken as pointing to the frame before. That is sure only without B-frames and with one
+    reference: the records name the reference list, not the frame, and an encoder with several references
+    (x264's default) hides in it which one a block used.
+    """
+    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
+    displacement = np.zeros((rows, columns, 2), np.float32)
+    reference = np.full((rows, columns), INTRA, np.int8)
+
+    past = records[records["source"] < 0]
+    block_width, block_height = past["w"].astype(np.int32), past["h"].astype(np.int32)
+    left = (past["dst_x"] - block_width // 2) // BLOCK
+    top = (past["dst_y"] - block_height // 2) // BLOCK
+    vector = np.stack([past["motion_x"], past["motion_y"]], axis=-1).astype(np.float32)
+    vector /= past["motion_scale"][:, None]
+
+    for down in range(2):  # a block covers one or two cells each way
+        for right in range(2):
+            row, column = top + down, left + right
+            covered = (block_height > down * BLOCK) & (block_width > right * BLOCK)
+            covered &= (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+            cells = row[covered], column[covered]
+            displacement[cells] = vector[covered]
+            reference[cells] = 0
+    return BlockMotion(displacement, reference, height, width)
+
+
+def spread(grid: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    """Repeat each cell of ``grid`` [rows, columns, ...] over its 8x8 pixels: [height, width, ...]."""
+    rows, columns = grid.shape[:2]
+    pixels = cv2.resize(grid, (columns * BLOCK, rows * BLOCK), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(pixels)[:height, :width]

@@ -1,0 +1,95 @@
+// The kernels: plain functions on plain memory. Everything in this folder except `dispatch.cc` is compiled once for each
+// SIMD level, into a namespace of its own, and `KernelSet` is what a level offers.
+//
+// Arguments are checked before they come here (`operators/`): sizes are at least 1, h·w and H·W fit into 31 bits.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace arseg {
+
+enum class Sampling : int32_t { kPublished, kConsistent };
+
+struct MotionWarpArguments {
+  int64_t batch, channels, height, width;  // of feature and output
+  int64_t motion_height, motion_width;
+  Sampling sampling;
+  const float* feature;
+  const float* motion;
+  float* output;
+};
+
+struct LocalAttentionArguments {
+  int64_t batch, channels, height, width;
+  int64_t kernel_size;
+  const float* query;
+  const float* key;
+  const float* value;
+  float* output;
+};
+
+struct DepthwiseWeights {
+  const float* weight;  // [channels, 1, 3, 3]
+  const float* bias;    // [channels]
+};
+
+struct CreffArguments {
+  int64_t batch, channels, height, width;  // of the keyframe's feature
+  int64_t lr_height, lr_width;
+  int64_t motion_height, motion_width;
+  int64_t classes;
+  int64_t kernel_size;
+  Sampling sampling;
+  const float* lr_feature;
+  const float* keyframe_feature;
+  const float* motion;
+  DepthwiseWeights query, key, value;
+  const float* head_weight;  // [classes, channels, 1, 1]
+  const float* head_bias;    // [classes]
+  float* output;
+};
+
+struct SegmentationLabelsArguments {
+  int64_t batch, classes, height, width;  // of the logits
+  int64_t output_height, output_width;
+  int64_t upscale;
+  const float* logits;
+  uint8_t* output;
+};
+
+struct NormalizeImageArguments {
+  int64_t batch, height, width;  // of the frame
+  int64_t output_height, output_width;
+  float mean[3], std[3];
+  const uint8_t* frame;
+  float* output;
+};
+
+// How a call is cut up: independent tasks, each with scratch memory of its own while it runs.
+struct Work {
+  int64_t tasks;
+  size_t scratch_bytes;
+};
+
+template <typename Arguments>
+struct Kernel {
+  Work (*plan)(const Arguments&);
+  void (*run)(const Arguments&, int64_t task, void* scratch);
+};
+
+struct KernelSet {
+  const char* level;
+  Kernel<MotionWarpArguments> motion_warp;
+  Kernel<LocalAttentionArguments> local_attention;
+  Kernel<CreffArguments> creff;
+  Kernel<SegmentationLabelsArguments> segmentation_labels;
+  Kernel<NormalizeImageArguments> normalize_image;
+};
+
+// The best set for this processor, or the one that the environment variable ARSEG_EDGE_SIMD names (baseline, avx2,
+// avx512), which is how tests reach the others. Throws `Error` for a level that is unknown or that cannot run here.
+const KernelSet& choose_kernels();
+
+}  // namespace arseg

@@ -1,0 +1,115 @@
+// Vectors of floats as wide as the level being compiled has them, on the vector extensions of GCC and Clang.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace arseg {
+namespace ARSEG_LEVEL {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(float));
+
+typedef float Floats __attribute__((vector_size(kVectorBytes)));
+typedef int32_t Ints __attribute__((vector_size(kVectorBytes)));
+typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+typedef float UnalignedFloats __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+typedef int32_t UnalignedInts __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+
+inline Floats load(const float* from) { return *reinterpret_cast<const UnalignedFloats*>(from); }
+inline Ints load(const int32_t* from) { return *reinterpret_cast<const UnalignedInts*>(from); }
+inline void store(float* to, Floats value) { *reinterpret_cast<UnalignedFloats*>(to) = value; }
+inline Floats splat(float value) { return Floats{} + value; }
+inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+
+// Only the first `count` lanes, 1 to kLanes.
+inline void store_first(float* to, Floats value, int64_t count) {
+  if (count == kLanes) return store(to, value);
+  for (int64_t lane = 0; lane < count; ++lane) to[lane] = value[lane];
+}
+
+inline Floats load_first(const float* from, int64_t count) {
+  Floats values = {};
+  for (int64_t lane = 0; lane < count; ++lane) values[lane] = from[lane];
+  return values;
+}
+
+// from[index[lane]] in each lane.
+inline Floats gather(const float* from, Ints index) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_i32gather_ps((__m512i)index, from, 4);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_i32gather_ps(from, (__m256i)index, 4);
+#else
+  Floats values;
+  for (int lane = 0; lane < kLanes; ++lane) values[lane] = from[index[lane]];
+  return values;
+#endif
+}
+
+// The same where every index is in [0, kLanes) and that many floats can be read.
+inline Floats permute(const float* from, Ints index) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_permutexvar_ps((__m512i)index, _mm512_loadu_ps(from));
+#elif defined(__AVX2__)
+  return (Floats)_mm256_permutevar8x32_ps(_mm256_loadu_ps(from), (__m256i)index);
+#else
+  return gather(from, index);
+#endif
+}
+
+// Lanes below `split` from `left`, the others from `right`, each read at its own lane; nothing else is read.
+inline Floats load_split(const float* left, const float* right, int split) {
+#if defined(__AVX512F__)
+  const __mmask16 low = static_cast<__mmask16>((1u << split) - 1);
+  return (Floats)_mm512_mask_loadu_ps(_mm512_maskz_loadu_ps(low, left), static_cast<__mmask16>(~low), right);
+#elif defined(__AVX2__)
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i low = _mm256_cmpgt_epi32(_mm256_set1_epi32(split), lane);
+  const __m256i high = _mm256_xor_si256(low, _mm256_set1_epi32(-1));
+  return (Floats)_mm256_or_ps(_mm256_maskload_ps(left, low), _mm256_maskload_ps(right, high));
+#else
+  Floats values;
+  for (int lane = 0; lane < kLanes; ++lane) values[lane] = lane < split ? left[lane] : right[lane];
+  return values;
+#endif
+}
+
+// e^x for x <= 0, to about 1e-7 of the result; 0 below the smallest normal float. NaN stays NaN.
+inline Floats exp_of_negative(Floats x) {
+  const Floats rounder = splat(12582912.0f);  // 1.5·2^23: adding it leaves the nearest integer in the low bits
+  const Floats lowest = splat(-87.0f);
+  const Floats clamped = x < lowest ? lowest : x;
+  const Floats shifted = clamped * 1.44269504f + rounder;
+  const Floats n = shifted - rounder;
+  const Floats r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+  Floats p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const Floats power = (Floats)(((Words)shifted + 127u) << 23);  // 2^n: only n's low bits survive the shift
+  const Floats result = p * power;
+  return x < lowest ? Floats{} : result;
+}
+
+constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr int64_t clamp(int64_t value, int64_t low, int64_t high) { return smaller(larger(value, low), high); }
+
+}  // namespace ARSEG_LEVEL
+}  // namespace arseg

@@ -1,0 +1,86 @@
+// The operators of domain `arseg`, version 1. Their contracts, with a body in standard ONNX, are in `export/operators`.
+
+#pragma once
+
+#include "operators/operator.h"
+
+namespace arseg {
+
+// MotionWarp(feature float[N,C,h,w], motion float[N,H,W,2]) -> float[N,C,h,w]; attribute sampling.
+class MotionWarp {
+ public:
+  static constexpr Signature signature{"MotionWarp", 2, {Element::kFloat, Element::kFloat}, Element::kFloat, 0};
+  explicit MotionWarp(const Attributes& attributes);
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
+
+ private:
+  const KernelSet& kernels_ = choose_kernels();
+  Sampling sampling_;
+  mutable ScratchPool scratch_;
+};
+
+// LocalAttention(query, key, value float[N,C,h,w]) -> float[N,C,h,w]; attribute kernel_size.
+class LocalAttention {
+ public:
+  static constexpr Signature signature{
+      "LocalAttention", 3, {Element::kFloat, Element::kFloat, Element::kFloat}, Element::kFloat, 0};
+  explicit LocalAttention(const Attributes& attributes);
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
+
+ private:
+  const KernelSet& kernels_ = choose_kernels();
+  int64_t kernel_size_;
+  mutable ScratchPool scratch_;
+};
+
+// Creff(lr_feature float[N,C,h',w'], keyframe_feature float[N,C,h,w], motion float[N,H,W,2], query_weight, query_bias,
+// key_weight, key_bias, value_weight, value_bias, head_weight [n,C,1,1], head_bias [n]) -> float[N,n,h,w]; depthwise
+// weights [C,1,3,3], biases [C]; attributes sampling, kernel_size.
+class Creff {
+ public:
+  static constexpr Element f = Element::kFloat;
+  static constexpr Signature signature{"Creff", 11, {f, f, f, f, f, f, f, f, f, f, f}, f};
+  explicit Creff(const Attributes& attributes);
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
+
+ private:
+  const KernelSet& kernels_ = choose_kernels();
+  Sampling sampling_;
+  int64_t kernel_size_;
+  mutable ScratchPool scratch_;
+};
+
+// SegmentationLabels(logits float[N,n,h,w], size int64[2]) -> uint8[N,H,W]; attribute upscale.
+class SegmentationLabels {
+ public:
+  static constexpr Signature signature{
+      "SegmentationLabels", 2, {Element::kFloat, Element::kInt64}, Element::kUint8};
+  explicit SegmentationLabels(const Attributes& attributes);
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
+
+ private:
+  const KernelSet& kernels_ = choose_kernels();
+  int64_t upscale_;
+  mutable ScratchPool scratch_;
+};
+
+// NormalizeImage(frame uint8[N,H,W,3], size int64[2]) -> float[N,3,H',W']; attributes mean_r, mean_g, mean_b, std_r,
+// std_g, std_b.
+class NormalizeImage {
+ public:
+  static constexpr Signature signature{"NormalizeImage", 2, {Element::kUint8, Element::kInt64}, Element::kFloat};
+  explicit NormalizeImage(const Attributes& attributes);
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
+
+ private:
+  const KernelSet& kernels_ = choose_kernels();
+  float mean_[3], std_[3];
+  mutable ScratchPool scratch_;
+};
+
+}  // namespace arseg

@@ -1,0 +1,39 @@
+#include "operators/operators.h"
+
+namespace arseg {
+
+namespace {
+
+constexpr int64_t kMaxUpscale = 64;
+constexpr int64_t kMaxClasses = 256;  // a label is a byte
+
+}  // namespace
+
+SegmentationLabels::SegmentationLabels(const Attributes& attributes) : upscale_(attributes.integer("upscale", 1)) {
+  require(upscale_ >= 1 && upscale_ <= kMaxUpscale, "attribute upscale is ", upscale_, ", expected 1 to ", kMaxUpscale);
+}
+
+Shape SegmentationLabels::output_shape(const Tensor* inputs) const {
+  const Shape& logits = inputs[0].shape;
+  require_shape(inputs[0], "logits", {kAny, kAny, kAny, kAny});
+  require(logits[1] <= kMaxClasses, "logits has shape ", logits, ", at most ", kMaxClasses,
+          " classes fit into a uint8 label");
+  require_pixels("logits", logits[2], logits[3]);
+  const Size size = size_input(inputs[1]);
+  return {3, {logits[0], size.height, size.width}};
+}
+
+void SegmentationLabels::compute(const Tensor* inputs, void* output, const Threads& threads) const {
+  const Shape& logits = inputs[0].shape;
+  const Size size = size_input(inputs[1]);
+  SegmentationLabelsArguments arguments{};
+  arguments.batch = logits[0], arguments.classes = logits[1];
+  arguments.height = logits[2], arguments.width = logits[3];
+  arguments.output_height = size.height, arguments.output_width = size.width;
+  arguments.upscale = upscale_;
+  arguments.logits = inputs[0].floats();
+  arguments.output = static_cast<uint8_t*>(output);
+  run_kernel(kernels_.segmentation_labels, arguments, scratch_, threads);
+}
+
+}  // namespace arseg

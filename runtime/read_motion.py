@@ -1,0 +1,179 @@
+"""Decoded frames with their motion to the last keyframe: where source, motion and schedule meet."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.motion import CHAINS, Chaining
+from arseg_edge.runtime.motion.chain import Motion
+from arseg_edge.runtime.motion.vectors import block_motion
+from arseg_edge.runtime.schedule import INTERVAL, KeyframeReason, Link, check_interval, keyframe_reason
+from arseg_edge.runtime.source import Source, SourceLike, open_source
+
+from arseg_edge.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MotionFrame:
+    """A decoded frame and how its pixels lie in the last keyframe."""
+
+    decoded: DecodedFrame
+    motion: Motion | None
+    """float32 [H, W, 2]: the content at x lies at x + (dx, dy) pixels in the keyframe. None on a keyframe."""
+    keyframe_reason: KeyframeReason | None
+    """None where it is not a keyframe."""
+    distance: int
+    """Frames since the last keyframe; 0 on a keyframe."""
+    decode_ms: float
+    """Milliseconds that reading and decoding took, without the conversion to RGB."""
+    motion_ms: float
+    """Milliseconds that vectors and chain took."""
+
+    @property
+    def rgb(self) -> npt.NDArray[np.uint8]:
+        """uint8 [H, W, 3], converted when first asked for."""
+        return self.decoded.rgb
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether it starts a chain of its own."""
+        return self.keyframe_reason is not None
+
+    @property
+    def motion_source(self) -> Literal["bitstream"] | None:
+        """Where the motion comes from: the codec's own vectors. None on a keyframe."""
+        return None if self.motion is None else "bitstream"
+
+    @property
+    def index(self) -> int:
+        """0, 1, 2, ... in display order."""
+        return self.decoded.index
+
+    @property
+    def pts(self) -> int:
+        """In units of ``time_base``."""
+        return self.decoded.pts
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds in one unit of ``pts``."""
+        return self.decoded.time_base
+
+    @property
+    def time(self) -> float:
+        """Seconds."""
+        return self.decoded.time
+
+    def __repr__(self) -> str:
+        height, width = self.decoded.height, self.decoded.width
+        motion = None if self.motion is None else list(self.motion.shape)
+        return (
+            f"MotionFrame(index={self.index}, pts={self.pts}, time={self.time:.3f}, "
+            f"rgb={[height, width, 3]}, motion={motion}, "
+            f"keyframe_reason={self.keyframe_reason!r}, distance={self.distance})"
+        )
+
+
+def read_motion(
+    source: SourceLike, interval: int = INTERVAL, chaining: Chaining = "subpixel"
+) -> Generator[MotionFrame, None, None]:
+    """Decode a source and give each frame with its motion to the last keyframe.
+
+    >>> for frame in read_motion("street.mp4", interval=12):
+    ...     if frame.is_keyframe:
+    ...         keyframe = frame.rgb
+    ...     else:
+    ...         y, x = 40, 60
+    ...         dx, dy = frame.motion[y, x]
+    >>> frame.index, frame.distance, frame.motion.shape
+    (13, 1, (96, 128, 2))
+    >>> print(f"({x}, {y}) was at ({x + dx:.1f}, {y + dy:.1f})")
+    (60, 40) was at (62.0, 41.0)
+
+    Closing the generator, at any point, closes the source.
+
+    Args:
+        source: a video file, a directory of images, a URL, or an iterable of RGB uint8 [H, W, 3] arrays or
+            ``av.VideoFrame``.
+        interval: a keyframe at least every so many frames.
+        chaining: ``subpixel`` or ``published`` (``motion/subpixel.py``, ``motion/published.py``).
+
+    Raises:
+        UsageError: an interval or chaining that makes no sense.
+        SourceError: the source cannot be opened or read, or holds no frame.
+        CodecError: nothing here decodes it.
+    """
+    _check(interval, chaining)
+    opened = open_source(source)
+
+    def frames() -> Generator[MotionFrame, None, None]:
+        with opened:
+            yield from motion_frames(opened, interval, chaining)
+
+    return frames()
+
+
+def motion_frames(
+    source: Source, interval: int = INTERVAL, chaining: Chaining = "subpixel"
+) -> Generator[MotionFrame, None, None]:
+    """The same for a source that is open already, and stays open.
+
+    Raises: as ``read_motion``.
+    """
+    _check(interval, chaining)
+    return _motion_frames(source, interval, chaining)
+
+
+def _check(interval: int, chaining: Chaining) -> None:
+    check_interval(interval)
+    if chaining not in CHAINS:
+        raise UsageError(f"chaining {chaining!r}: must be one of {', '.join(CHAINS)}")
+
+
+def _motion_frames(source: Source, interval: int, chaining: Chaining) -> Generator[MotionFrame, None, None]:
+    chain = CHAINS[chaining]()
+    size: tuple[int, int] | None = None
+    since: int | None = None  # the last keyframe
+    reordered = False
+    decoded_frames = source.frames()
+    while True:
+        start = perf_counter()
+        decoded = next(decoded_frames, None)
+        if decoded is None:
+            return
+        arrived = perf_counter()
+        # Once a stream shows B-frames, no frame of it is sure to refer to the one before.
+        reordered = reordered or decoded.reordered
+        link = Link(
+            vectors=decoded.vectors is not None,
+            intra=decoded.picture_type == "I",
+            reordered=reordered,
+            size_changed=size is not None and size != (decoded.height, decoded.width),
+            discontinuity=decoded.discontinuity,
+            corrupt=decoded.corrupt,
+        )
+        distance = None if since is None else since + 1
+        reason = keyframe_reason(link, distance, interval)
+        motion: Motion | None = None
+        if reason is not None or distance is None or decoded.vectors is None:
+            size, distance = (decoded.height, decoded.width), 0
+            chain.restart(*size)
+        else:
+            motion = chain.advance(block_motion(decoded.vectors, decoded.height, decoded.width))
+        since = distance
+        done = perf_counter()
+        yield MotionFrame(
+            decoded=decoded,
+            motion=motion,
+            keyframe_reason=reason,
+            distance=distance,
+            decode_ms=(arrived - start) * 1e3,
+            motion_ms=(done - arrived) * 1e3,
+        )

@@ -1,0 +1,317 @@
+"""The segmenter: a bundle at work on a video, or on frames that a caller decodes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg_edge.bundle import Bundle, read_bundle
+from arseg_edge.errors import FrameError, SequenceError, SizeError, UsageError
+from arseg_edge.manifest import ClassInfo, Manifest
+from arseg_edge.results import Result, Speed
+from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.providers import ProviderLike
+from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
+from arseg_edge.runtime.schedule import check_interval
+from arseg_edge.runtime.sessions import Sessions, load_sessions
+from arseg_edge.runtime.source import Source, SourceLike, open_source
+
+_STEP_TIME_BASE: Final = Fraction(1, 25)
+"""A caller who decodes has times of their own; results of ``step`` count at a nominal rate."""
+
+
+class Segmenter:
+    """Runs one bundle; made by :func:`arseg_edge.load`. Use one for each thread.
+
+    A context manager. After :meth:`close` it refuses work; a stream that is cut off in the middle closes
+    its source at once.
+    """
+
+    def __init__(self, bundle: Bundle, sessions: Sessions, *, interval: int, resize: bool) -> None:
+        self.bundle = bundle
+        self.interval = interval
+        self._sessions = sessions
+        self._resize = resize
+        self._steps = 0
+        self._since_keyframe = 0
+        self._frame_size: tuple[int, int] | None = None
+        # Whoever runs the networks owns the keyframe's feature; anybody else must not go on with it.
+        self._owner: object = None
+        self._closed = False
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself."""
+        return self.bundle.manifest
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """Names and colours; label ``i`` is ``classes[i]``."""
+        return self.manifest.classes
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of the execution provider that runs the networks."""
+        return self._sessions.provider.name
+
+    @property
+    def native(self) -> bool:
+        """Whether the custom operators run in the native library."""
+        return self._sessions.native
+
+    def stream(self, source: SourceLike | Source) -> Generator[Result, None, None]:
+        """Yield a result for every frame of ``source``, in display order.
+
+        Args:
+            source: a video file, a directory of images, a URL, an iterable of RGB uint8 [H, W, 3] arrays or
+                ``av.VideoFrame``, or a source that is already open, which then stays open.
+
+        Raises:
+            SourceError: the source cannot be opened or read, or holds no frame.
+            SizeError: the bundle does not take frames of this size.
+            SequenceError: the segmenter is closed, or was used otherwise while the stream ran.
+
+        Example::
+
+            for result in segmenter.stream("video.mp4"):
+                print(result.index, result.time, result.labels.shape)
+        """
+        self._check_open()
+        opened = source if isinstance(source, Source) else open_source(source)
+        if opened.height is not None and opened.width is not None:
+            try:
+                self._check_size(opened.height, opened.width)
+            except SizeError:
+                if opened is not source:
+                    opened.close()
+                raise
+        return self._stream(opened, owned=opened is not source)
+
+    def _stream(self, source: Source, *, owned: bool) -> Generator[Result, None, None]:
+        self.reset()
+        owner = self._owner = object()
+        frames = motion_frames(source, self.interval, self.manifest.motion.chaining)
+        try:
+            for frame in frames:
+                if self._owner is not owner:
+                    raise SequenceError(
+                        "the segmenter was used for something else while a stream ran: "
+                        "load a segmenter for each stream"
+                    )
+                yield self._run_frame(frame)
+        finally:
+            frames.close()
+            if owned:
+                source.close()
+            if self._owner is owner:
+                self._sessions.forget()
+
+    def _run_frame(self, frame: MotionFrame) -> Result:
+        start = perf_counter()
+        rgb = frame.rgb
+        stages = {
+            "decode": frame.decode_ms,
+            "motion": frame.motion_ms,
+            "convert": (perf_counter() - start) * 1e3,
+        }
+        labels, stage, milliseconds = self._segment(rgb, frame.motion)
+        return Result(
+            labels=labels,
+            index=frame.index,
+            pts=frame.pts,
+            time_base=frame.time_base,
+            is_keyframe=frame.is_keyframe,
+            keyframe_reason=frame.keyframe_reason,
+            distance=frame.distance,
+            motion_source=frame.motion_source,
+            speed=Speed({**stages, stage: milliseconds}, self.provider, self.native),
+            picture=frame.decoded,
+        )
+
+    def step(
+        self,
+        rgb: NDArray[np.uint8],
+        *,
+        motion: NDArray[np.floating[Any]] | None = None,
+        keyframe: bool = False,
+    ) -> Result:
+        """Segment one frame that the caller decoded; the caller decides which frames are keyframes.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+            motion: [H, W, 2], pixels, (dx, dy) from this frame to the last keyframe. A frame without it is a
+                keyframe: missing motion never passes for none.
+            keyframe: run the HR network; then ``motion`` must be None.
+
+        Raises:
+            FrameError: an array of the wrong kind or size, or motion that is not finite.
+            SizeError: the bundle does not take frames of this size.
+            SequenceError: ``motion`` before any keyframe, or a closed segmenter.
+            UsageError: both ``keyframe`` and ``motion``.
+
+        Example::
+
+            first = segmenter.step(rgb, keyframe=True)
+            second = segmenter.step(next_rgb, motion=displacement)
+        """
+        self._check_open()
+        _check_frame(rgb)
+        height, width = rgb.shape[:2]
+        self._check_size(height, width)
+        if motion is not None:
+            if keyframe:
+                raise UsageError("both keyframe=True and motion: a keyframe has none, leave one out")
+            if not self._sessions.has_keyframe or self._owner is not self:
+                raise SequenceError("motion before any keyframe: call step(rgb, keyframe=True) first")
+            if self._frame_size != (height, width):
+                raise FrameError(
+                    f"frame is {height}x{width} but the last keyframe was "
+                    "{}x{}: make it a keyframe".format(*(self._frame_size or (0, 0)))
+                )
+            motion = _checked_motion(motion, height, width)
+        reason = None if motion is not None else "requested" if keyframe else "no-motion"
+        if motion is None and not keyframe and not self._sessions.has_keyframe:
+            reason = "first"
+        self._owner = self
+        labels, stage, milliseconds = self._segment(rgb, motion)
+        index, self._steps = self._steps, self._steps + 1
+        self._since_keyframe = 0 if motion is None else self._since_keyframe + 1
+        self._frame_size = (height, width)
+        return Result(
+            labels=labels,
+            index=index,
+            pts=index,
+            time_base=_STEP_TIME_BASE,
+            is_keyframe=motion is None,
+            keyframe_reason=reason,
+            distance=self._since_keyframe,
+            motion_source=None if motion is None else "caller",
+            speed=Speed({stage: milliseconds}, self.provider, self.native),
+            picture=_Given(rgb),
+        )
+
+    def reset(self) -> None:
+        """Forget the keyframe and start counting anew; a stream that still runs must not go on."""
+        self._check_open()
+        self._sessions.forget()
+        self._owner = None
+        self._steps = self._since_keyframe = 0
+        self._frame_size = None
+
+    def close(self) -> None:
+        """Let go of the keyframe and refuse further work; safe to call twice."""
+        self._sessions.forget()
+        self._owner = None
+        self._closed = True
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Segmenter({self.bundle!r}, interval={self.interval}, {self.provider})"
+
+    def _segment(
+        self, rgb: NDArray[np.uint8], motion: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.uint8], str, float]:
+        """Return labels, the name of the stage that made them, and its milliseconds."""
+        height, width = rgb.shape[:2]
+        size = self._check_size(height, width)
+        start = perf_counter()
+        if size != (height, width):
+            rgb = np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+            if motion is not None:
+                ratio = np.float32([size[1] / width, size[0] / height])
+                motion = np.asarray(cv2.resize(motion, size[::-1]), np.float32) * ratio
+        if motion is None:
+            stage, labels = "hr", self._sessions.run_keyframe(rgb)
+        else:
+            stage, labels = "lr", self._sessions.run_nonkeyframe(rgb, motion)
+        if size != (height, width):
+            back = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+            labels = np.asarray(back, np.uint8)
+        return labels, stage, (perf_counter() - start) * 1e3
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SequenceError("the segmenter is closed: load the bundle again")
+
+    def _check_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size that the networks run at for a frame of this size."""
+        low, high, fixed = self.manifest.smallest_size, self.manifest.largest_size, self.manifest.size
+        if fixed is not None:
+            if fixed == (height, width) or self._resize:
+                return fixed
+            raise SizeError(
+                f"frames of {height}x{width} (height x width) do not fit {self.bundle.path.name}, exported for "
+                f"{fixed[0]}x{fixed[1]}: let them be resized (resize=True, --resize), or export it for any size"
+            )
+        if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
+            raise SizeError(
+                f"frames of {height}x{width} (height x width) are outside what {self.bundle.path.name} takes, "
+                f"{low[0]}x{low[1]} to {high[0]}x{high[1]}: scale the video"
+            )
+        return height, width
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A picture that is RGB already."""
+
+    rgb: NDArray[np.uint8]
+
+
+def load_segmenter(
+    path: str | os.PathLike[str],
+    *,
+    providers: ProviderLike | Sequence[ProviderLike] | None = None,
+    threads: int | None = None,
+    interval: int | None = None,
+    scale: float | None = None,
+    resize: bool = False,
+) -> Segmenter:
+    """Open a bundle and load its networks; see :func:`arseg_edge.load`."""
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
+    if interval is not None:
+        check_interval(interval)
+    bundle = read_bundle(os.fspath(path))
+    sessions = load_sessions(bundle, providers=providers, threads=threads or usable_cores(), scale=scale)
+    return Segmenter(
+        bundle,
+        sessions,
+        interval=bundle.manifest.interval if interval is None else interval,
+        resize=resize,
+    )
+
+
+def _check_frame(rgb: NDArray[np.uint8]) -> None:
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise FrameError(f"frame is {found}, not a uint8 array [H, W, 3]: convert it to RGB first")
+
+
+def _checked_motion(motion: NDArray[np.floating[Any]], height: int, width: int) -> NDArray[np.float32]:
+    if not isinstance(motion, np.ndarray) or motion.dtype.kind not in "fi":
+        found = motion.dtype if isinstance(motion, np.ndarray) else type(motion).__name__
+        raise FrameError(f"motion is {found}, not an array of numbers: give float32 [H, W, 2] in pixels")
+    if motion.shape != (height, width, 2):
+        raise FrameError(f"motion is {list(motion.shape)}, not [{height}, {width}, 2]: one (dx, dy) a pixel")
+    converted = motion.astype(np.float32, copy=False)
+    bad = int(converted.size - np.isfinite(converted).sum())
+    if bad:
+        raise FrameError(f"motion has {bad} values that are NaN or infinite: make such frames keyframes")
+    return converted

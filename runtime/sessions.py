@@ -1,0 +1,177 @@
+"""The two networks of a bundle in ONNX Runtime, and the keyframe's feature between them.
+
+The feature stays where the provider computed it, as an ``OrtValue``: it is neither copied nor looked at
+between frames. Labels are written straight into the array that the caller gets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from arseg_edge.bundle import KEYFRAME, Bundle
+from arseg_edge.errors import OperatorError, ProviderError
+from arseg_edge.runtime.native import library_path
+from arseg_edge.runtime.providers import (
+    CPU,
+    Provider,
+    ProviderLike,
+    candidates,
+    check_loaded,
+    warn_of_fallback,
+)
+
+Frame = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+Motion = NDArray[np.float32]
+
+
+@dataclass
+class Sessions:
+    """A bundle's keyframe and non-keyframe sessions on one provider; one thread at a time."""
+
+    provider: Provider
+    native: bool
+    _keyframe: onnxruntime.InferenceSession
+    _nonkeyframe: onnxruntime.InferenceSession
+    _feature: onnxruntime.OrtValue | None = None
+
+    @property
+    def has_keyframe(self) -> bool:
+        """Whether a keyframe's feature is there for other frames to use."""
+        return self._feature is not None
+
+    def forget(self) -> None:
+        """Let go of the keyframe's feature."""
+        self._feature = None
+
+    def run_keyframe(self, frame: Frame) -> Labels:
+        """Return the labels uint8 [H, W] of ``frame`` uint8 [H, W, 3], and keep its feature.
+
+        Raises:
+            OperatorError: ONNX Runtime fails.
+        """
+        binding = self._keyframe.io_binding()
+        binding.bind_cpu_input("frame", _batch(frame))
+        labels = _bind_labels(binding, frame)
+        binding.bind_output("feature", self.provider.device)
+        with _as_operator_error(KEYFRAME):
+            self._keyframe.run_with_iobinding(binding)
+        self._feature = binding.get_outputs()[1]
+        return labels
+
+    def run_nonkeyframe(self, frame: Frame, motion: Motion) -> Labels:
+        """Return the labels of ``frame``; ``motion`` float32 [H, W, 2], pixels to the last keyframe.
+
+        Raises:
+            OperatorError: ONNX Runtime fails.
+        """
+        if self._feature is None:
+            raise RuntimeError("run_nonkeyframe before run_keyframe")
+        binding = self._nonkeyframe.io_binding()
+        binding.bind_cpu_input("frame", _batch(frame))
+        binding.bind_ortvalue_input("keyframe_feature", self._feature)
+        binding.bind_cpu_input("motion", np.ascontiguousarray(motion, np.float32)[None])
+        labels = _bind_labels(binding, frame)
+        with _as_operator_error("nonkeyframe.onnx"):
+            self._nonkeyframe.run_with_iobinding(binding)
+        return labels
+
+
+def load_sessions(
+    bundle: Bundle,
+    *,
+    providers: ProviderLike | Sequence[ProviderLike] | None,
+    threads: int,
+    scale: float | None,
+) -> Sessions:
+    """Load a bundle's sessions on the first provider that works.
+
+    Raises:
+        ProviderError: none does.
+        OperatorError: ONNX Runtime does not take a graph.
+        BundleError: a member is damaged, or there is no branch for ``scale``.
+    """
+    keyframe = bundle.read(KEYFRAME)
+    member = bundle.manifest.low_resolution(scale).member
+    nonkeyframe = bundle.read(member)
+    wanted, automatic = candidates(providers)
+    for position, provider in enumerate(wanted):
+        try:
+            # Elsewhere than on the CPU the function bodies serve: the native kernels would draw every
+            # tensor through the CPU's memory.
+            library = library_path() if provider.name == CPU else None
+            return Sessions(
+                provider,
+                library is not None,
+                open_session(keyframe, provider, threads, f"{bundle.path}: {KEYFRAME}", library),
+                open_session(nonkeyframe, provider, threads, f"{bundle.path}: {member}", library),
+            )
+        except ProviderError as error:
+            if position == len(wanted) - 1:
+                raise
+            if automatic:
+                warn_of_fallback(provider, error)
+    raise AssertionError("unreachable: the last provider either loads or raises")
+
+
+def open_session(
+    model: bytes, provider: Provider, threads: int, name: str, library: object | None
+) -> onnxruntime.InferenceSession:
+    """Return a session for ``model``, with the native ``library`` if one is given.
+
+    Raises:
+        ProviderError: the provider does not load.
+        OperatorError: ONNX Runtime does not take the graph or the library.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        if library is not None:
+            options.register_custom_ops_library(str(library))
+    except Exception as error:
+        raise OperatorError(
+            f"{library}: ONNX Runtime {onnxruntime.__version__} does not take the native library "
+            f"({_short(error)}): set ARSEG_EDGE_NATIVE=0 to go without it"
+        ) from error
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=provider.with_cpu())
+    except Exception as error:
+        if provider.name != CPU and provider.name.removesuffix("ExecutionProvider") in str(error):
+            raise ProviderError(f"{provider.name} does not load ({_short(error)}): check its driver") from error
+        raise OperatorError(
+            f"{name}: ONNX Runtime {onnxruntime.__version__} does not load it ({_short(error)}): "
+            "update onnxruntime, or export the bundle again"
+        ) from error
+    check_loaded(provider, session)
+    return session
+
+
+def _batch(frame: Frame) -> Frame:
+    return np.ascontiguousarray(frame)[None]
+
+
+def _bind_labels(binding: onnxruntime.IOBinding, frame: Frame) -> Labels:
+    labels = np.empty((1, *frame.shape[:2]), np.uint8)
+    binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
+    return labels[0]
+
+
+@contextlib.contextmanager
+def _as_operator_error(member: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise OperatorError(
+            f"{member}: ONNX Runtime failed ({_short(error)}): try `arseg-edge verify` on this bundle"
+        ) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

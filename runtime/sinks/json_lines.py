@@ -1,0 +1,72 @@
+"""One JSON object per frame."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import cv2
+from arseg_edge.runtime.sinks.file_sink import FileSink
+from arseg_edge.runtime.sinks.pending import Output, PendingPath
+from arseg_edge.runtime.sinks.sink import ResultLike
+
+
+def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, object]:
+    """Return what is said of a frame.
+
+    ``index``; ``pts`` in the stream's time base; ``seconds``; ``keyframe``, true or false, and ``reason``,
+    why or null; ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage.
+    """
+    counts = cv2.calcHist([result.labels], [0], None, [256], [0, 256]).ravel()
+    shares = zip(class_names, counts.tolist(), strict=False)
+    return {
+        "index": result.index,
+        "pts": result.pts,
+        "seconds": result.time,
+        "keyframe": result.is_keyframe,
+        "reason": result.keyframe_reason,
+        "shares": {name: round(count / result.labels.size, 6) for name, count in shares},
+        "milliseconds": {stage: round(value, 3) for stage, value in result.speed.milliseconds.items()},
+    }
+
+
+class JsonLinesSink(FileSink):
+    """Writes ``frame_record`` of every result as one line of UTF-8.
+
+    A file appears when it is whole. A stream stays open and is flushed after every line, so that the next
+    program in a pipe need not wait; if that program leaves, ``BrokenPipeError`` passes through.
+
+    Args:
+        output: a path, ``"-"`` for standard output, or an open text stream.
+        class_names: names in the order of the labels.
+
+    Raises:
+        OutputError: the file or the stream cannot be written.
+    """
+
+    def __init__(self, output: str | os.PathLike[str] | TextIO, class_names: Sequence[str]) -> None:
+        self._class_names = tuple(class_names)
+        if output == "-":
+            output = sys.stdout
+        self._is_file = isinstance(output, (str, os.PathLike))
+        if isinstance(output, (str, os.PathLike)):
+            pending = PendingPath(output)
+            super().__init__(pending)
+            self._stream: TextIO = pending.temporary.open("w", encoding="utf-8", newline="\n")
+        else:
+            super().__init__(Output(getattr(output, "name", "stream")))
+            self._stream = output
+
+    def _write(self, result: ResultLike) -> None:
+        record = frame_record(result, self._class_names)
+        self._stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+        if not self._is_file:
+            self._stream.flush()
+
+    def _finish(self, *, keep: bool) -> bool:
+        if self._is_file:
+            self._stream.close()
+        return keep

@@ -1,0 +1,147 @@
+"""The frames with the class colours laid over them, as a video."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from arseg_edge.runtime.sinks.file_sink import FileSink
+from arseg_edge.runtime.sinks.palette import Palette, palette_table
+from arseg_edge.runtime.sinks.pending import PendingPath
+from arseg_edge.runtime.sinks.sink import ResultLike
+from av.container import OutputContainer
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+
+from arseg_edge.errors import CodecError, UsageError
+
+_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_ENCODERS = {  # of H.264, in the order of preference, with their options
+    "libx264": {"preset": "veryfast", "crf": "20"},
+    "libopenh264": {"rc_mode": "quality"},
+}
+_BT709 = 1  # as primaries, transfer and matrix: ITU-T H.273, tables 2 to 4
+
+
+class OverlaySink(FileSink):
+    """Writes an H.264 video (yuv420p, BT.709, no sound) with the timestamps of the results.
+
+    In MP4 and MOV timestamps are exact, variable frame rates and 30000/1001 included, except that a
+    negative first one moves all to start at 0; Matroska rounds to milliseconds. Chroma has half the
+    resolution, so an odd width or height is padded to the next even one by repeating the last column or
+    row. When the picture size changes, later pictures are scaled to the first one's. Without a single
+    frame no file is written.
+
+    Args:
+        path: the video; the suffix (.mp4, .m4v, .mov, .mkv) says which container.
+        palette: RGB colour of each class, uint8 [classes, 3] or rows of three integers.
+        frame_rate: nominal frames per second, for the header; timing comes from the results' ``pts``.
+        opacity: of the class colours, from 0 (only the frame) to 1 (only the colours).
+
+    Raises:
+        CodecError: this PyAV has no H.264 encoder.
+        OutputError: the file cannot be written.
+        UsageError: palette, opacity or suffix make no sense.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        palette: Palette,
+        frame_rate: Fraction | None = None,
+        opacity: float = 0.5,
+    ) -> None:
+        if not 0 <= opacity <= 1:
+            raise UsageError(f"opacity {opacity} is not between 0 and 1; 0.5 shows frame and classes alike")
+        suffix = Path(path).suffix.lower()
+        if suffix not in _CONTAINERS:
+            raise UsageError(f"{os.fspath(path)!r} does not end as a video; use {', '.join(_CONTAINERS)}")
+        self._format = _CONTAINERS[suffix]
+        self._colours = palette_table(palette)[:, np.newaxis]
+        self._opacity = opacity
+        self._frame_rate = frame_rate
+        self._encoder = _first_encoder()
+        self._pending = PendingPath(path)
+        self._container: OutputContainer | None = None
+        self._pts_offset = 0
+        super().__init__(self._pending)
+
+    def _write(self, result: ResultLike) -> None:
+        with self._codec_errors():
+            if self._container is None:
+                self._container, self._stream = self._open(result)
+                self._pts_offset = max(0, -result.pts)
+            frame = av.VideoFrame.from_ndarray(_padded_to_even(self._blend(result)), format="rgb24").reformat(
+                width=self._stream.width,
+                height=self._stream.height,
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+            )
+            frame.pts = result.pts + self._pts_offset
+            frame.time_base = result.time_base
+            self._container.mux(self._stream.encode(frame))
+
+    def _finish(self, *, keep: bool) -> bool:
+        if self._container is None:
+            return False
+        with self._codec_errors(), self._container:
+            if keep:
+                self._container.mux(self._stream.encode())
+        return keep
+
+    def _blend(self, result: ResultLike) -> npt.NDArray[np.uint8]:
+        colours = cv2.applyColorMap(result.labels, self._colours)
+        blend = cv2.addWeighted(colours, self._opacity, result.rgb, 1 - self._opacity, 0, dst=colours)
+        return np.asarray(blend, np.uint8)
+
+    def _open(self, first: ResultLike) -> tuple[OutputContainer, VideoStream]:
+        options = {}
+        if self._format != "matroska":
+            # The muxer's own choice of units would round the start to milliseconds.
+            units = str(first.time_base.denominator)
+            options = {"video_track_timescale": units, "movie_timescale": units}
+        container = av.open(str(self._pending.temporary), "w", format=self._format, options=options)
+        stream = cast(
+            VideoStream,
+            container.add_stream(self._encoder, rate=self._frame_rate, options=_ENCODERS[self._encoder]),
+        )
+        height, width = first.labels.shape
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = first.time_base
+        codec = stream.codec_context
+        codec.time_base = first.time_base
+        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
+        codec.color_range = ColorRange.MPEG
+        return container, stream
+
+    @contextlib.contextmanager
+    def _codec_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise self._pending.failure(error) from error
+
+
+def _first_encoder() -> str:
+    for name in _ENCODERS:
+        if name in av.codecs_available:
+            return name
+    raise CodecError(f"PyAV has no H.264 encoder here (none of {', '.join(_ENCODERS)}); install it from PyPI")
+
+
+def _padded_to_even(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    if height % 2 == width % 2 == 0:
+        return rgb
+    padded = cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return np.asarray(padded, np.uint8)

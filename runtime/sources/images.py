@@ -1,0 +1,57 @@
+"""A directory of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.sources.base import Source
+
+from arseg_edge.errors import SourceError
+
+IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+
+
+class ImageSource(Source):
+    """The images of a directory in natural order (2 before 10), at the nominal rate."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = str(folder)
+        self._paths = sorted(
+            (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural
+        )
+        if not self._paths:
+            kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+            raise SourceError(f"{folder}: no images in this directory; it needs files of {kinds}")
+        self.frame_count = len(self._paths)
+        self.height, self.width = _read(self._paths[0]).shape[:2]
+
+    def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
+        for index, path in enumerate(self._paths):
+            yield DecodedFrame(index, index, self.time_base, _read(path))
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    """RGB; turned upright where the file says so."""
+    try:
+        # Not cv2.imread: on Windows it takes ASCII paths only.
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}; check its permissions") from None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise SourceError(f"{path}: not an image that OpenCV can read; repair or remove it")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts numbers within names by value."""
+    parts = re.findall(r"\d+|\D+", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

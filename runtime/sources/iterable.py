@@ -1,0 +1,52 @@
+"""Frames of the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeAlias
+
+import av
+import numpy as np
+import numpy.typing as npt
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.sources.base import Clock, Source
+
+from arseg_edge.errors import FrameError, SourceError
+
+Picture: TypeAlias = "av.VideoFrame | npt.NDArray[np.uint8]"
+
+
+class IterableSource(Source):
+    """RGB arrays, at the nominal rate, or ``av.VideoFrame``, which keep their time and time base."""
+
+    def __init__(self, pictures: Iterable[Picture]) -> None:
+        self.name = type(pictures).__name__
+        self._pictures = pictures
+        if isinstance(pictures, Sized):
+            self.frame_count = len(pictures)
+
+    def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
+        clock = Clock(self.time_base, self.frame_rate)
+        index = -1
+        for index, picture in enumerate(self._pictures):
+            if isinstance(picture, av.VideoFrame):
+                if index == 0 and picture.pts is not None and picture.time_base is not None:
+                    self.time_base = picture.time_base
+                    clock = Clock(self.time_base, self.frame_rate)
+                pts = picture.pts
+            else:
+                _check(picture, index)
+                pts = None
+            yield DecodedFrame(index, clock.stamp(pts), self.time_base, picture)
+        if index < 0:
+            raise SourceError(f"{self.name}: no frames in it; give at least one")
+
+
+def _check(picture: object, index: int) -> None:
+    if not isinstance(picture, np.ndarray):
+        found = type(picture).__name__
+    elif picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        found = f"{picture.dtype} {list(picture.shape)}"
+    else:
+        return
+    raise FrameError(f"frame {index} is {found}; give RGB arrays, uint8 [H, W, 3], or av.VideoFrame")

@@ -1,0 +1,151 @@
+"""Replaying a bundle's golden clip on this device, and saying what is off: member, operator or provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle
+from arseg_edge.errors import ProviderError
+from arseg_edge.golden import Expected, GoldenClip, read_golden
+from arseg_edge.onnx_bytes import with_outputs
+from arseg_edge.runtime.native import library_path
+from arseg_edge.runtime.providers import CPU, Provider, ProviderLike, candidates
+from arseg_edge.runtime.sessions import open_session
+
+TOLERANCE = 1e-3
+"""For tensors relative to their largest magnitude, for labels the share of pixels that may differ."""
+
+# The stage that an operator ends; a stage that is off where those before it are right names its operator.
+_INNER = ("lr_feature", "logits")
+_SUSPECTS = {
+    "feature": "the keyframe network or NormalizeImage",
+    "lr_feature": "the LR network or NormalizeImage",
+    "logits": "Creff (MotionWarp, LocalAttention)",
+    "labels": "SegmentationLabels",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one stage of one member compares with what PyTorch had at export."""
+
+    member: str
+    frame: int
+    stage: str
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance; NaN is not."""
+        return self.error <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All findings on one provider, and, where one is off, what is to blame."""
+
+    provider: str
+    native: bool
+    findings: tuple[Finding, ...]
+    blame: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every finding is within its tolerance."""
+        return all(finding.passed for finding in self.findings)
+
+
+def verify(
+    bundle: Bundle, *, providers: ProviderLike | Sequence[ProviderLike] | None = None, threads: int = 1
+) -> Verification:
+    """Check every member and replay the golden clip.
+
+    Raises:
+        BundleError: a member is damaged.
+        OperatorError: ONNX Runtime does not take a graph.
+        ProviderError: the provider cannot be had.
+    """
+    golden = read_golden(bundle.read(GOLDEN), str(bundle.path))
+    models = {name: bundle.read(name) for name in bundle.manifest.members if name.endswith(".onnx")}
+    wanted, automatic = candidates(providers)
+    for position, provider in enumerate(wanted):
+        library = library_path() if provider.name == CPU else None
+        try:
+            findings = _replay(models, golden, provider, threads, library)
+        except ProviderError:
+            if automatic and position < len(wanted) - 1:
+                continue
+            raise
+        break
+    blame = None
+    first_bad = next((finding for finding in findings if not finding.passed), None)
+    if first_bad is not None:
+        plain = provider.name == CPU and library is None
+        reference = () if plain else _replay(models, golden, Provider(CPU), threads, None)
+        blame = _blame(first_bad, provider, library is not None, reference)
+    return Verification(provider.name, library is not None, findings, blame)
+
+
+def _blame(bad: Finding, provider: Provider, native: bool, reference: Sequence[Finding]) -> str:
+    """Return what is off, knowing whether standard operators on the CPU get the same stage right."""
+    stage = f"{bad.stage} in {bad.member}"
+    right_on_cpu = any(
+        finding.passed
+        for finding in reference
+        if (finding.member, finding.frame, finding.stage) == (bad.member, bad.frame, bad.stage)
+    )
+    if not right_on_cpu:
+        return f"{stage}: {bad.member} itself, or this onnxruntime ({onnxruntime.__version__}); export it again"
+    if native:
+        return f"{stage}: {_SUSPECTS[bad.stage]} of the native library; ARSEG_EDGE_NATIVE=0 goes without it"
+    return f"{stage}: provider {provider.name}; the CPU gets it right, use --provider cpu"
+
+
+def _replay(
+    models: Mapping[str, bytes], golden: GoldenClip, provider: Provider, threads: int, library: object | None
+) -> tuple[Finding, ...]:
+    """Run every member on the frames that it has expectations for; LR branches on this device's own feature."""
+
+    def run(member: str, inner: Sequence[str], **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        session = sessions.get(member)
+        if session is None:
+            session = sessions[member] = open_session(
+                with_outputs(models[member], inner), provider, threads, member, library
+            )
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    sessions: dict[str, onnxruntime.InferenceSession] = {}
+    findings: list[Finding] = []
+    key = run(KEYFRAME, (), frame=golden.frames[:1])
+    for member in [KEYFRAME, *(name for name in models if name != KEYFRAME)]:
+        for index, expected in golden.expected.get(member, {}).items():
+            if member == KEYFRAME:
+                found = key
+            else:
+                found = run(
+                    member,
+                    _INNER,
+                    frame=golden.frames[index : index + 1],
+                    keyframe_feature=key["feature"],
+                    motion=golden.motion[index : index + 1],
+                )
+            findings.extend(_compare(member, index, expected, found))
+    return tuple(findings)
+
+
+def _compare(
+    member: str, index: int, expected: Expected, found: Mapping[str, NDArray[Any]]
+) -> list[Finding]:
+    errors = {stage: samples.error(found[stage]) for stage, samples in expected.stages.items()}
+    labels = found["labels"][0]
+    same_shape = labels.shape == expected.labels.shape
+    errors["labels"] = float(np.mean(labels != expected.labels)) if same_shape else float("inf")
+    return [Finding(member, index, stage, error, TOLERANCE) for stage, error in errors.items()]
