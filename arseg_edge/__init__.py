@@ -89,11 +89,7 @@ def load(
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
-        raise ProviderError(
-            'onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA'
-        ) from None
+        raise ProviderError('onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA') from None
     from arseg_edge.runtime.segmenter import load_segmenter
 
-    return load_segmenter(
-        path, providers=providers, threads=threads, interval=interval, scale=scale, resize=resize
-    )
+    return load_segmenter(path, providers=providers, threads=threads, interval=interval, scale=scale, resize=resize)

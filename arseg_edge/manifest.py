@@ -27,11 +27,11 @@ class ClassInfo:
     """One class: its name and its colour (R, G, B), each 0 … 255."""
 
     name: str
-    color: tuple[int, int, int]
+    colour: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Normalization:
+class Normalisation:
     """Mean and standard deviation of (R, G, B), for values in 0 … 1."""
 
     mean: tuple[float, float, float]
@@ -131,7 +131,7 @@ class Manifest:
     size: tuple[int, int] | None
     smallest_size: tuple[int, int]
     largest_size: tuple[int, int]
-    normalization: Normalization
+    normalisation: Normalisation
     feature: Feature
     kernel_size: int
     interval: int

@@ -21,6 +21,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from arseg_edge.runtime.motion import Chaining
 from arseg_edge.runtime.motion.chain import look_up
 from arseg_edge.runtime.read_motion import read_motion
@@ -37,9 +38,7 @@ def encode(source: Path, target: Path, size: tuple[int, int], bit_rate: int, int
         stream.pix_fmt, stream.bit_rate, stream.gop_size = "yuv420p", bit_rate, interval
         for frame in opened.frames():
             rgb = cv2.resize(frame.rgb, size, interpolation=cv2.INTER_CUBIC)
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.asarray(rgb, np.uint8), format="rgb24"))
-            )
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(rgb, np.uint8), format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -73,9 +72,7 @@ def measure(video: Path, interval: int, chaining: Chaining) -> Iterator[tuple[in
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="a folder of images or a video")
     parser.add_argument("--size", default="960x720", help="WIDTHxHEIGHT to encode at (%(default)s)")
     parser.add_argument("--bit-rate", type=int, default=3_000_000, help="bits a second (%(default)s)")
@@ -97,9 +94,7 @@ def main() -> None:
 
     print("dB at distance " + "".join(f"{name:>12}" for name in columns))
     for distance in sorted(columns["no motion"]):
-        print(
-            f"{distance:14d} " + "".join(f"{np.mean(column[distance]):12.2f}" for column in columns.values())
-        )
+        print(f"{distance:14d} " + "".join(f"{np.mean(column[distance]):12.2f}" for column in columns.values()))
     means = [np.mean([value for at in column.values() for value in at]) for column in columns.values()]
     print(f"{'mean':>14} " + "".join(f"{mean:12.2f}" for mean in means))
     for name, milliseconds in spent.items():

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
 _NAMED = 3  # keys that an error message lists of each kind
+_LONGEST_KEY = 200
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,7 @@ def _read(path: Path) -> object:
         raise CheckpointError(f"{path} is not a readable checkpoint: copy or download it again") from error
     except Exception as error:  # damaged files make the readers raise anything, down to KeyError
         reason = (str(error).splitlines() or ["it ends too early"])[0][:120].rstrip(" .:")
-        raise CheckpointError(
-            f"{path} is not a readable checkpoint ({reason}): copy or download it again"
-        ) from error
+        raise CheckpointError(f"{path} is not a readable checkpoint ({reason}): copy or download it again") from error
 
 
 def _clean(name: str, content: object) -> dict[str, Tensor]:
@@ -99,6 +97,8 @@ def _clean(name: str, content: object) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for key, value in content.items():
         stripped = str(key).removeprefix("module.")
+        if len(stripped) > _LONGEST_KEY or not stripped.isprintable():
+            raise CheckpointError(f"{name}: {stripped[:40]!r}… is no parameter's name: save a state dict")
         if stripped in tensors:
             raise CheckpointError(f"{name} has {stripped} twice, with and without 'module.': keep one")
         tensors[stripped] = _tensor(name, stripped, value)
@@ -127,9 +127,7 @@ def _layout(family: Family, fused: bool) -> dict[str, torch.Size]:
 
 def _completed(family: Family, tensors: Mapping[str, Tensor], fused: bool) -> dict[str, Tensor]:
     """Return the tensors under all the names that the family's network has for them."""
-    completed = {
-        key: value for key, value in tensors.items() if fused or not key.startswith(family.unused_in_hr)
-    }
+    completed = {key: value for key, value in tensors.items() if fused or not key.startswith(family.unused_in_hr)}
     for one, other in family.same_weights:
         for there, missing in ((one, other), (other, one)):
             for key in [key for key in completed if key.startswith(there)]:
@@ -157,7 +155,7 @@ class _Mismatch:
 
 def _some(keys: list[str]) -> str:
     rest = ", …" if len(keys) > _NAMED else ""
-    return ", ".join(key[:120] for key in keys[:_NAMED]) + rest
+    return ", ".join(keys[:_NAMED]) + rest
 
 
 def _mismatch(family: Family, checkpoint: Checkpoint, fused: bool) -> _Mismatch:
@@ -208,9 +206,7 @@ def load_ar(family: Family, checkpoint: Checkpoint) -> FusionNetwork:
     return cast(FusionNetwork, _load(family, checkpoint, family.build_ar(), fused=True))
 
 
-def _load(
-    family: Family, checkpoint: Checkpoint, network: SegmentationNetwork, *, fused: bool
-) -> SegmentationNetwork:
+def _load(family: Family, checkpoint: Checkpoint, network: SegmentationNetwork, *, fused: bool) -> SegmentationNetwork:
     mismatch = _mismatch(family, checkpoint, fused)
     if mismatch:
         role = "AR (low resolution with fusion)" if fused else "HR (keyframe)"

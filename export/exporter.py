@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from arseg_edge.bundle import (
     GOLDEN,
@@ -22,7 +22,6 @@ from arseg_edge.bundle import (
 )
 from arseg_edge.errors import SizeError, UsageError
 from arseg_edge.export.checkpoint import (
-    Checkpoint,
     Source,
     load_ar,
     load_hr,
@@ -42,10 +41,9 @@ from arseg_edge.manifest import (
     ClassInfo,
     Feature,
     LowResolution,
-    Macs,
     Manifest,
     Motion,
-    Normalization,
+    Normalisation,
     Operator,
     Sources,
 )
@@ -186,7 +184,7 @@ def export_bundle(
         size=size,
         smallest_size=size or (SMALLEST_SIDE, SMALLEST_SIDE),
         largest_size=size or (LARGEST_SIDE, LARGEST_SIDE),
-        normalization=Normalization(found.mean, found.std),
+        normalisation=Normalisation(found.mean, found.std),
         feature=Feature(found.channels, found.stride),
         kernel_size=found.kernel_size,
         interval=interval,

@@ -9,6 +9,7 @@ from functools import cached_property
 import av
 import numpy as np
 import numpy.typing as npt
+
 from arseg_edge.runtime.colour import to_rgb
 from arseg_edge.runtime.motion.vectors import VectorRecords
 

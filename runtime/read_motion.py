@@ -10,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from arseg_edge.errors import UsageError
 from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion import CHAINS, Chaining
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.vectors import block_motion
 from arseg_edge.runtime.schedule import INTERVAL, KeyframeReason, Link, check_interval, keyframe_reason
 from arseg_edge.runtime.source import Source, SourceLike, open_source
-
-from arseg_edge.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False, repr=False)

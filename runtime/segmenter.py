@@ -18,6 +18,7 @@ from arseg_edge.bundle import Bundle, read_bundle
 from arseg_edge.errors import FrameError, SequenceError, SizeError, UsageError
 from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Result, Speed
+from arseg_edge.runtime.checks import check_frame, checked_motion
 from arseg_edge.runtime.cpu_budget import usable_cores
 from arseg_edge.runtime.providers import ProviderLike
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
@@ -104,8 +105,7 @@ class Segmenter:
             for frame in frames:
                 if self._owner is not owner:
                     raise SequenceError(
-                        "the segmenter was used for something else while a stream ran: "
-                        "load a segmenter for each stream"
+                        "the segmenter was used for something else while a stream ran: load a segmenter for each stream"
                     )
                 yield self._run_frame(frame)
         finally:
@@ -164,7 +164,7 @@ class Segmenter:
             second = segmenter.step(next_rgb, motion=displacement)
         """
         self._check_open()
-        _check_frame(rgb)
+        check_frame(rgb)
         height, width = rgb.shape[:2]
         self._check_size(height, width)
         if motion is not None:
@@ -174,10 +174,11 @@ class Segmenter:
                 raise SequenceError("motion before any keyframe: call step(rgb, keyframe=True) first")
             if self._frame_size != (height, width):
                 raise FrameError(
-                    f"frame is {height}x{width} but the last keyframe was "
-                    "{}x{}: make it a keyframe".format(*(self._frame_size or (0, 0)))
+                    f"frame is {height}x{width} but the last keyframe was {{}}x{{}}: make it a keyframe".format(
+                        *(self._frame_size or (0, 0))
+                    )
                 )
-            motion = _checked_motion(motion, height, width)
+            motion = checked_motion(motion, height, width)
         reason = None if motion is not None else "requested" if keyframe else "no-motion"
         if motion is None and not keyframe and not self._sessions.has_keyframe:
             reason = "first"
@@ -296,22 +297,3 @@ def load_segmenter(
         interval=bundle.manifest.interval if interval is None else interval,
         resize=resize,
     )
-
-
-def _check_frame(rgb: NDArray[np.uint8]) -> None:
-    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise FrameError(f"frame is {found}, not a uint8 array [H, W, 3]: convert it to RGB first")
-
-
-def _checked_motion(motion: NDArray[np.floating[Any]], height: int, width: int) -> NDArray[np.float32]:
-    if not isinstance(motion, np.ndarray) or motion.dtype.kind not in "fi":
-        found = motion.dtype if isinstance(motion, np.ndarray) else type(motion).__name__
-        raise FrameError(f"motion is {found}, not an array of numbers: give float32 [H, W, 2] in pixels")
-    if motion.shape != (height, width, 2):
-        raise FrameError(f"motion is {list(motion.shape)}, not [{height}, {width}, 2]: one (dx, dy) a pixel")
-    converted = motion.astype(np.float32, copy=False)
-    bad = int(converted.size - np.isfinite(converted).sum())
-    if bad:
-        raise FrameError(f"motion has {bad} values that are NaN or infinite: make such frames keyframes")
-    return converted

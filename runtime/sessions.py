@@ -57,7 +57,8 @@ class Sessions:
             OperatorError: ONNX Runtime fails.
         """
         binding = self._keyframe.io_binding()
-        binding.bind_cpu_input("frame", _batch(frame))
+        batch = _batch(frame)
+        binding.bind_cpu_input("frame", batch)
         labels = _bind_labels(binding, frame)
         binding.bind_output("feature", self.provider.device)
         with _as_operator_error(KEYFRAME):
@@ -74,9 +75,11 @@ class Sessions:
         if self._feature is None:
             raise RuntimeError("run_nonkeyframe before run_keyframe")
         binding = self._nonkeyframe.io_binding()
-        binding.bind_cpu_input("frame", _batch(frame))
+        # Bound arrays are used where they are and not held: they must outlive the run.
+        batch, motions = _batch(frame), np.ascontiguousarray(motion, np.float32)[None]
+        binding.bind_cpu_input("frame", batch)
         binding.bind_ortvalue_input("keyframe_feature", self._feature)
-        binding.bind_cpu_input("motion", np.ascontiguousarray(motion, np.float32)[None])
+        binding.bind_cpu_input("motion", motions)
         labels = _bind_labels(binding, frame)
         with _as_operator_error("nonkeyframe.onnx"):
             self._nonkeyframe.run_with_iobinding(binding)

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
+from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.sources.base import Source
 from arseg_edge.runtime.sources.images import ImageSource
 from arseg_edge.runtime.sources.iterable import IterableSource, Picture
 from arseg_edge.runtime.sources.video import VideoSource
-
-from arseg_edge.errors import SourceError, UsageError
 
 __all__ = ["DecodedFrame", "Source", "SourceLike", "open_source"]
 
@@ -45,6 +44,5 @@ def open_source(source: SourceLike) -> Source:
     if isinstance(source, Iterable):
         return IterableSource(source)
     raise UsageError(
-        f"source of type {type(source).__name__}: give a path, a URL, "
-        "or an iterable of RGB arrays or av.VideoFrame"
+        f"source of type {type(source).__name__}: give a path, a URL, or an iterable of RGB arrays or av.VideoFrame"
     )

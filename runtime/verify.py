@@ -141,9 +141,7 @@ def _replay(
     return tuple(findings)
 
 
-def _compare(
-    member: str, index: int, expected: Expected, found: Mapping[str, NDArray[Any]]
-) -> list[Finding]:
+def _compare(member: str, index: int, expected: Expected, found: Mapping[str, NDArray[Any]]) -> list[Finding]:
     errors = {stage: samples.error(found[stage]) for stage, samples in expected.stages.items()}
     labels = found["labels"][0]
     same_shape = labels.shape == expected.labels.shape

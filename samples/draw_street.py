@@ -16,7 +16,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 from street.canvas import Image
 from street.scene import Street
 
@@ -25,9 +25,7 @@ BT709 = 1  # in ITU-T H.273, for primaries, transfer and matrix alike
 INTERVAL = 12  # frames from one intra frame to the next, the paper's group of pictures
 
 
-def draw_street(
-    seed: int = 3, frames: int = 96, size: tuple[int, int] = (360, 480)
-) -> Iterator[tuple[Image, Image]]:
+def draw_street(seed: int = 3, frames: int = 96, size: tuple[int, int] = (360, 480)) -> Iterator[tuple[Image, Image]]:
     """Yield the frames of a street: the picture, uint8 [H, W, 3] RGB, and its labels, uint8 [H, W].
 
     Args:
@@ -62,7 +60,7 @@ def write_street(directory: Path, seed: int, frames: int, size: tuple[int, int],
         }
         for index, (rgb, labels[index]) in enumerate(draw_street(seed, frames, size)):
             frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
             )
             frame.pts, frame.time_base = index, Fraction(1, FRAME_RATE)
             container.mux(stream.encode(frame))

@@ -26,8 +26,9 @@ def adaptive_average_pool(x: Tensor, bins: int) -> Tensor:
     >>> adaptive_average_pool(torch.arange(6.0).reshape(1, 1, 2, 3), 2).tolist()
     [[[[0.5, 1.5], [3.5, 4.5]]]]
     """
-    h, w = x.shape[-2:]
-    return averaging_matrix(bins, h, x) @ (x @ averaging_matrix(bins, w, x).T)
+    # Of x's own rank: otherwise matmul folds axes together, and torch.export guards on how they divide.
+    rows, columns = (averaging_matrix(bins, length, x)[None, None] for length in x.shape[-2:])
+    return rows @ (x @ columns.mT)
 
 
 class AdaptiveAveragePool(nn.Module):

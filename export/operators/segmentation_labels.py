@@ -66,7 +66,5 @@ def segmentation_labels(
     """
     if torch.compiler.is_exporting():
         shape = (logits.shape[0], *size)
-        return emit(
-            SEGMENTATION_LABELS, (logits, size_tensor), {"upscale": upscale}, shape=shape, dtype=torch.uint8
-        )
+        return emit(SEGMENTATION_LABELS, (logits, size_tensor), {"upscale": upscale}, shape=shape, dtype=torch.uint8)
     return resize_logits(logits, size, upscale=upscale).argmax(dim=1).to(torch.uint8)

@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Final
 import cv2
 import numpy as np
 import numpy.typing as npt
-from arseg_edge.runtime.motion.vectors import INTRA, BlockMotion, spread
 
 from arseg_edge.errors import SequenceError
+from arseg_edge.runtime.motion.vectors import INTRA, BlockMotion, spread
 
 REFERENCES: Final = 3
 """How many frames back a vector can reach: the most that the published models' streams use."""

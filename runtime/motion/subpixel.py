@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from arseg_edge.runtime.motion.chain import MotionChain, look_up
 from arseg_edge.runtime.motion.vectors import spread
 

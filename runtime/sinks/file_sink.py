@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from types import TracebackType
 
+from arseg_edge.errors import OutputError, SequenceError
 from arseg_edge.runtime.sinks.pending import Output
 from arseg_edge.runtime.sinks.sink import ResultLike, Sink
-
-from arseg_edge.errors import OutputError, SequenceError
 
 
 class FileSink(Sink):

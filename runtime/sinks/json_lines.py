@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 import cv2
+
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.pending import Output, PendingPath
 from arseg_edge.runtime.sinks.sink import ResultLike

@@ -13,19 +13,19 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.container import OutputContainer
+from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
+
+from arseg_edge.errors import CodecError, UsageError
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.palette import Palette, palette_table
 from arseg_edge.runtime.sinks.pending import PendingPath
 from arseg_edge.runtime.sinks.sink import ResultLike
-from av.container import OutputContainer
-from av.video.reformatter import ColorRange, Colorspace
-from av.video.stream import VideoStream
-
-from arseg_edge.errors import CodecError, UsageError
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _ENCODERS = {  # of H.264, in the order of preference, with their options
-    "libx264": {"preset": "veryfast", "crf": "20"},
+    "libx264": {"preset": "superfast", "crf": "22"},
     "libopenh264": {"rc_mode": "quality"},
 }
 _BT709 = 1  # as primaries, transfer and matrix: ITU-T H.273, tables 2 to 4
@@ -83,8 +83,8 @@ class OverlaySink(FileSink):
                 width=self._stream.width,
                 height=self._stream.height,
                 format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
+                dst_colorspace="ITU709",
+                dst_color_range="MPEG",
             )
             frame.pts = result.pts + self._pts_offset
             frame.time_base = result.time_base

@@ -10,10 +10,10 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
-from arseg_edge.runtime.decoded_frame import DecodedFrame
-from arseg_edge.runtime.sources.base import Source
 
 from arseg_edge.errors import SourceError
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.sources.base import Source
 
 IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
@@ -23,9 +23,7 @@ class ImageSource(Source):
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
-        self._paths = sorted(
-            (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural
-        )
+        self._paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
         if not self._paths:
             kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
             raise SourceError(f"{folder}: no images in this directory; it needs files of {kinds}")

@@ -8,10 +8,10 @@ from typing import TypeAlias
 import av
 import numpy as np
 import numpy.typing as npt
-from arseg_edge.runtime.decoded_frame import DecodedFrame
-from arseg_edge.runtime.sources.base import Clock, Source
 
 from arseg_edge.errors import FrameError, SourceError
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.sources.base import Clock, Source
 
 Picture: TypeAlias = "av.VideoFrame | npt.NDArray[np.uint8]"
 

@@ -11,13 +11,13 @@ from fractions import Fraction
 
 import av
 import av.error
-from arseg_edge.runtime.decoded_frame import DecodedFrame
-from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
-from arseg_edge.runtime.sources.base import Clock, Source
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
+from arseg_edge.runtime.sources.base import Clock, Source
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,7 @@ class VideoSource(Source):
         except av.error.InvalidDataError:
             raise SourceError(f"{location}: not a video; give one that FFmpeg can open") from None
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(
-                f"{location}: cannot be opened ({error.strerror}); check it and try again"
-            ) from None
+            raise SourceError(f"{location}: cannot be opened ({error.strerror}); check it and try again") from None
         try:
             self._stream = self._video_stream()
         except BaseException:
@@ -91,7 +89,7 @@ class VideoSource(Source):
         if index == 0 and failures:
             raise CodecError(
                 f"{self.name}: not one of {failures} {self.codec} packets could be decoded; "
-                "it is damaged, encrypted or of an unsupported kind: give another copy or convert it"
+                "it is damaged or of an unsupported kind: give another copy or convert it"
             )
         if index == 0:
             raise SourceError(f"{self.name}: no frames in it; check that the file is complete")
@@ -101,6 +99,8 @@ class VideoSource(Source):
         self._check_open()
         try:
             for packet in self._container.demux(self._stream):
+                if packet.has_sidedata("encryption_info"):
+                    raise CodecError(f"{self.name}: encrypted; give a copy without protection")
                 if packet.size:
                     yield packet
                 self._check_open()

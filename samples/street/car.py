@@ -12,7 +12,7 @@ from street.things import Draw
 
 
 def _prism(low: Array, high: Array) -> list[Array]:
-    """Return the faces (five, no bottom) between two rectangles given as (x, z) [4, 2] with heights."""
+    """Return the four sides and the top between two rectangles, [4, 3] each."""
     sides = [np.array((low[i], low[(i + 1) % 4], high[(i + 1) % 4], high[i])) for i in range(4)]
     return [*sides, high]
 
@@ -45,10 +45,10 @@ def car(rng: np.random.Generator, heading: int) -> Draw:
         def face(points: Array, colour: Array | Colour, shaded: bool = True) -> bool:
             """Fill a face if it looks at the camera."""
             corners = points * turn + place
-            normal = np.cross(corners[1] - corners[0], corners[2] - corners[0]) * turn[0] * turn[2]
+            normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
             middle = corners.mean(0)
             if normal @ (middle - place - (0, 0.6, 0)) < 0:
-                normal = -normal
+                normal = -normal  # outwards
             if normal @ (canvas.eye - middle) <= 0:
                 return False
             light = 0.72 + 0.38 * max(float(normal @ canvas.light.sun) / float(np.linalg.norm(normal)), 0)

@@ -36,9 +36,7 @@ class Street:
             noise=self.noise,
             crossing=rng.uniform(40, 52),
         )
-        self.sides = sorted(
-            [plot for side in (-1, 1) for plot in self._plots(rng, side)], key=lambda plot: -plot.start
-        )
+        self.sides = sorted([plot for side in (-1, 1) for plot in self._plots(rng, side)], key=lambda plot: -plot.start)
         self.end = facade(rng, 30, 11)
         self.things = [*self._furniture(rng), *self._traffic(rng), *self._people(rng)]
 

@@ -106,9 +106,7 @@ def pedestrian(rng: np.random.Generator, heading: tuple[float, float]) -> Draw:
         swing = 0.32 * math.sin(phase + seconds * 7)
         for side in (-1, 1):
             step = swing * side
-            hip, knee, heel = (
-                at(part * step, 0.1 * side, up) for part, up in ((0, 0.9), (0.6, 0.48), (1, 0.07))
-            )
+            hip, knee, heel = (at(part * step, 0.1 * side, up) for part, up in ((0, 0.9), (0.6, 0.48), (1, 0.07)))
             canvas.limb(hip, knee, 0.085, trousers, PEDESTRIAN)
             canvas.limb(knee, heel, 0.07, trousers, PEDESTRIAN)
             canvas.limb(heel, at(step + 0.12, 0.1 * side, 0.05), 0.06, (35, 30, 30), PEDESTRIAN)

@@ -73,12 +73,8 @@ def test_file_gives_the_weights(save: Callable[..., Path], prefix: str, tmp_path
     assert repr(found) == f"Checkpoint({path.name!r}, 236 tensors)"
     loaded = weights_of(load_ar(find_family(BISE), found))
     assert loaded.keys() == expected.keys()
-    assert torch.equal(
-        loaded["fuse_attention.hr_key_conv.weight"], expected["fuse_attention.hr_key_conv.weight"]
-    )
-    assert torch.equal(
-        loaded["cp.resnet.layer4.1.bn2.running_var"], expected["cp.resnet.layer4.1.bn2.running_var"]
-    )
+    assert torch.equal(loaded["fuse_attention.hr_key_conv.weight"], expected["fuse_attention.hr_key_conv.weight"])
+    assert torch.equal(loaded["cp.resnet.layer4.1.bn2.running_var"], expected["cp.resnet.layer4.1.bn2.running_var"])
 
 
 def test_state_dict_may_be_wrapped_half_precision_or_numpy() -> None:
@@ -147,18 +143,16 @@ def test_mismatch_names_missing_unexpected_and_misshapen_keys() -> None:
 
 
 def test_no_message_grows_with_the_checkpoint() -> None:
-    tensors = {f"{'x' * 5000}{index}": torch.zeros(1) for index in range(2000)}
+    tensors = {f"{'x' * 190}{index}": torch.zeros(1) for index in range(2000)}
     with pytest.raises(CheckpointError) as error:
         recognise_family(read_checkpoint(tensors, "a.pth"), read_checkpoint(tensors, "b.pth"))
     assert "2000 unexpected" in str(error.value)
-    assert len(str(error.value)) < 2000
+    assert len(str(error.value)) < 3000
     assert "\n" not in str(error.value)
 
 
 def test_files_of_two_families_are_told_apart() -> None:
-    with pytest.raises(
-        CheckpointError, match=r"for c\w+-bise18, the nearest, \w+\.pth has \d of another shape \("
-    ):
+    with pytest.raises(CheckpointError, match=r"for c\w+-bise18, the nearest, \w+\.pth has \d of another shape \("):
         recognise_family(checkpoint("cityscapes-bise18", "hr"), checkpoint(BISE, "ar"))
 
 
@@ -192,9 +186,7 @@ def overwritten(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [truncated, overwritten, lambda _: b"", lambda _: b"garbage" * 50])
 @pytest.mark.parametrize("save", [save_pth, save_old_pth, save_safetensors])
-def test_damaged_file_is_refused(
-    save: Callable[..., Path], damage: Callable[[bytes], bytes], tmp_path: Path
-) -> None:
+def test_damaged_file_is_refused(save: Callable[..., Path], damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = save({"weight": torch.rand(500)}, tmp_path / "broken")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(CheckpointError, match=r"broken\.\w+ (is not a readable checkpoint|holds)") as error:
@@ -212,6 +204,8 @@ def test_damaged_file_is_refused(
         ({"weight": torch.tensor([1.0, float("nan")])}, "weight has values that are NaN or infinite"),
         ({"module.weight": torch.tensor(float("inf"))}, "weight has values that are NaN or infinite"),
         ({"weight": torch.tensor(1e300, dtype=torch.float64)}, "weight has values that are NaN or infinite"),
+        ({"a\nb": torch.zeros(1)}, r"'a\\nb'… is no parameter's name"),
+        ({"x" * 5000: torch.zeros(1)}, "is no parameter's name"),
         ({"module.weight": torch.zeros(1), "weight": torch.zeros(1)}, "has weight twice"),
     ],
 )

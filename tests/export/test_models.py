@@ -93,9 +93,7 @@ def test_family_declares_its_network_truly(name: str) -> None:
     family = find_family(name)
     check_family(family)
     assert family in families()
-    assert (
-        len(family.classes.names) == len(family.classes.colours) == family.build_hr().final_conv.out_channels
-    )
+    assert len(family.classes.names) == len(family.classes.colours) == family.build_hr().final_conv.out_channels
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])
@@ -129,9 +127,7 @@ def test_sizes_in_an_exported_graph_are_pythons_and_pytorchs() -> None:
         verbose=False,
     )
     assert program is not None
-    session = onnxruntime.InferenceSession(
-        program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
     sizes = [(1, 7), (5, 6), (8, 13), (60, 90), (45, 128), *((n, 4097 - n) for n in range(30, 4000, 40))]
     for height, width in sizes:
         x = torch.rand(1, 1, min(height, 64), min(width, 64))
@@ -163,9 +159,7 @@ class Small(nn.Module):
         return self.body(image)
 
 
-SMALL = Family(
-    "small", ClassSet(tuple("abcde"), distinct_colours(5)), channels=16, stride=4, network=Small, upscale=4
-)
+SMALL = Family("small", ClassSet(tuple("abcde"), distinct_colours(5)), channels=16, stride=4, network=Small, upscale=4)
 
 
 def test_network_of_ones_own_serves_both_branches() -> None:

@@ -19,9 +19,7 @@ SHAPES = [
 
 
 def random_inputs(random: np.random.Generator, shape: tuple[int, ...], scale: float = 0.5) -> dict[str, np.ndarray]:
-    return {
-        name: (random.standard_normal(shape) * scale).astype(np.float32) for name in ("query", "key", "value")
-    }
+    return {name: (random.standard_normal(shape) * scale).astype(np.float32) for name in ("query", "key", "value")}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -49,12 +49,15 @@ def test_published_rule_is_grid_sample_with_the_mismatched_corners(random: np.ra
     feature = random.standard_normal((1, 4, h, w)).astype(np.float32)
     motion = random_motion(random, 1, 48, 80, 6.0)
     small = torch.nn.functional.interpolate(
-        torch.from_numpy(motion).permute(0, 3, 1, 2) * (h / 48), (h, w), mode="bilinear", align_corners=True
+        torch.from_numpy(motion).double().permute(0, 3, 1, 2) * (h / 48),
+        (h, w),
+        mode="bilinear",
+        align_corners=True,
     )
     x = 2 * (torch.arange(w) + small[:, 0]) / (w - 1) - 1
     y = 2 * (torch.arange(h)[:, None] + small[:, 1]) / (h - 1) - 1
     expected = torch.nn.functional.grid_sample(
-        torch.from_numpy(feature), torch.stack([x, y], -1), padding_mode="zeros", align_corners=False
+        torch.from_numpy(feature).double(), torch.stack([x, y], -1), padding_mode="zeros", align_corners=False
     )
     actual = run_operator("MotionWarp", {"feature": feature, "motion": motion}, sampling="published")
     assert_close(actual, expected.numpy())

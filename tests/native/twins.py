@@ -73,9 +73,7 @@ def motion_warp(feature: FloatImage, motion: FloatImage, sampling: str) -> Float
     return result.astype(np.float32)
 
 
-def local_attention(
-    query: FloatImage, key: FloatImage, value: FloatImage, kernel_size: int
-) -> FloatImage:
+def local_attention(query: FloatImage, key: FloatImage, value: FloatImage, kernel_size: int) -> FloatImage:
     """Softmax over the kernel_size² dot products around each pixel, zeros outside the image taking part."""
     h, w = query.shape[2:]
     pad = kernel_size // 2

@@ -79,6 +79,7 @@ def change_packets(source: Path, target: Path, changed: dict[int, bytes | None])
     with av.open(str(source)) as before, av.open(str(target), "w") as after:
         stream = before.streams.video[0]
         copy = after.add_stream_from_template(stream)
+        after.start_encoding()  # writes the header even when no packet follows
         for number, packet in enumerate(before.demux(stream)):
             if packet.dts is None:
                 continue

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from arseg_edge.runtime.sinks import FileSink, JsonLinesSink, LabelMapSink, OverlaySink, ResultLike, Sink
-from arseg_edge.runtime.sinks import overlay as overlay_module
 
 from arseg_edge.errors import CodecError, OutputError, SequenceError, UsageError
+from arseg_edge.runtime.sinks import FileSink, JsonLinesSink, LabelMapSink, OverlaySink, ResultLike, Sink
+from arseg_edge.runtime.sinks import overlay as overlay_module
 
 PALETTE = [[128, 128, 128], [128, 0, 0], [0, 0, 192], [128, 64, 128]]
 NAMES = ["sky", "building", "pole", "Straße"]
@@ -70,9 +70,7 @@ def results(
     """Yield a frame for each timestamp; the first is a keyframe."""
     for index, value in enumerate(pts):
         reason = "first" if index == 0 else None
-        yield FakeResult(
-            quarters(*size), picture(*size, index), index, value, time_base, reason is not None, reason
-        )
+        yield FakeResult(quarters(*size), picture(*size, index), index, value, time_base, reason is not None, reason)
 
 
 def decoded(path: Path) -> tuple[list[Fraction], list[npt.NDArray[np.uint8]]]:
@@ -482,9 +480,7 @@ def test_a_device_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", SINKS)
-def test_a_place_that_cannot_be_written_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def refuse(path: Path, *_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 

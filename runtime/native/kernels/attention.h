@@ -41,9 +41,9 @@ inline void add_scores(const Attention& a, const float* query, int64_t query_cha
   key += offset;
   for (int64_t c = 0; c < a.channels; ++c) {
     Floats q[Rows];
-    for (int r = 0; r < Rows; ++r) q[r] = load(query + r * query_row);
+    for (int r = 0; r < Rows; ++r) q[r] = load_once(query + r * query_row);
     for (int d = 0; d < Offsets; ++d) {
-      const Floats k = load(key + d);
+      const Floats k = load_once(key + d);
       for (int r = 0; r < Rows; ++r) sum[r][d] += q[r] * k;
     }
     query += query_channel;
@@ -70,7 +70,7 @@ inline void add_values(const Attention& a, const float* value, int64_t first, in
     Floats sum[Rows];
     for (int r = 0; r < Rows; ++r) sum[r] = load(sums + r * kLanes);
     for (int d = 0; d < Offsets; ++d) {
-      const Floats v = load(value + d);
+      const Floats v = load_once(value + d);
       for (int r = 0; r < Rows; ++r) sum[r] += weight[r][d] * v;
     }
     for (int r = 0; r < Rows; ++r) store(sums + r * kLanes, sum[r]);

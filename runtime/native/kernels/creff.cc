@@ -74,7 +74,7 @@ void convolve_row(const RowRing& input, int64_t y, const DepthwiseWeights (&weig
       Floats sum[Outputs];
       for (int o = 0; o < Outputs; ++o) sum[o] = bias[o];
       for (int tap = 0; tap < 9; ++tap) {
-        const Floats pixels = load(rows[tap / 3] + c * input.columns + j + tap % 3);
+        const Floats pixels = load_once(rows[tap / 3] + c * input.columns + j + tap % 3);
         for (int o = 0; o < Outputs; ++o) sum[o] += weight[o][tap] * pixels;
       }
       for (int o = 0; o < Outputs; ++o) store(outputs[o] + c * output_stride + j, sum[o]);
@@ -197,7 +197,7 @@ class Strip {
     const float* fused = b_.attention.sums;
     for (int64_t c = 0; c < a_.channels; ++c, fused += kQueryRows * kLanes) {
       Floats pixels[kQueryRows];
-      for (int r = 0; r < kQueryRows; ++r) pixels[r] = load(fused + r * kLanes);
+      for (int r = 0; r < kQueryRows; ++r) pixels[r] = load_once(fused + r * kLanes);
       for (int n = 0; n < Classes; ++n) {
         for (int r = 0; r < kQueryRows; ++r) sum[n][r] += weight[n * a_.channels + c] * pixels[r];
       }

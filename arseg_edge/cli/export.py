@@ -1,0 +1,96 @@
+"""``arseg-edge export``: checkpoints to a bundle."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from arseg_edge.cli.options import json_option, parse_size, print_json
+from arseg_edge.errors import ModelError, UsageError
+
+
+@click.command()
+@click.option("--hr", required=True, type=click.Path(path_type=Path), help="The HR checkpoint.")
+@click.option(
+    "--lr",
+    "lr_paths",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The LR + CReFF checkpoint; repeat it with --scale for several LR scales.",
+)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.arseg")
+@click.option("--family", help="The model family. [default: recognised from the weights' names]")
+@click.option("--size", default="dynamic", show_default=True, metavar="HxW|dynamic", help="Frame size.")
+@click.option(
+    "--scale",
+    "scales",
+    multiple=True,
+    type=float,
+    help="LR scale, 0.3 to 0.9; one for each --lr, the first is the default.  [default: 0.5]",
+)
+@click.option("--interval", type=int, default=12, show_default=True, help="Recommended keyframe interval.")
+@json_option
+def export(
+    hr: Path,
+    lr_paths: tuple[Path, ...],
+    output: Path,
+    family: str | None,
+    size: str,
+    scales: tuple[float, ...],
+    interval: int,
+    as_json: bool,
+) -> None:
+    """Turn HR, LR and CReFF weights into one bundle.
+
+    The export compares itself with PyTorch; beyond the tolerance it writes nothing and exits with 6.
+    """
+    scales = scales or (0.5,)
+    if len(lr_paths) not in (1, len(scales)):
+        raise UsageError(f"{len(lr_paths)} --lr beside {len(scales)} --scale: give one --lr for each --scale")
+    if len(set(scales)) != len(scales):
+        raise UsageError(f"--scale {' '.join(map(str, scales))}: name each LR scale once")
+    try:
+        from arseg_edge.export import export_bundle
+    except ImportError as error:
+        raise ModelError(
+            f'exporting needs {error.name or "torch"}, which is not installed: pip install "arseg-edge[cpu,export]"'
+        ) from None
+    checkpoints = lr_paths if len(lr_paths) == len(scales) else lr_paths * len(scales)
+    bundle = export_bundle(
+        family,
+        hr=hr,
+        lr=dict(zip(scales, checkpoints, strict=True)),
+        out=output,
+        size=parse_size(size),
+        interval=interval,
+        progress=_show_progress,
+    )
+    worst = max(figure.error for figure in bundle.parity)
+    if as_json:
+        print_json(
+            {
+                "bundle": str(bundle.path),
+                "family": bundle.manifest.family,
+                "bytes": bundle.path.stat().st_size,
+                "largest_error": worst,
+                "parity": [vars(figure) for figure in bundle.parity],
+            }
+        )
+        return
+    megabytes = bundle.path.stat().st_size / 1e6
+    click.echo(f"{bundle.path}: {bundle.manifest.family}, {megabytes:.0f} MB, largest error {worst:.1e}")
+    click.echo(f"next: arseg-edge run VIDEO -m {shlex.quote(str(bundle.path))}", err=True)
+
+
+def _show_progress(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        # One line that is written over; the last one stays.
+        width = 24
+        bar = "█" * (width * done // total) + "·" * (width - width * done // total)
+        click.echo(f"\r\033[K{bar} {what}", err=True, nl=done >= total)
+    else:
+        click.echo(f"[{done}/{total}] {what}", err=True)

@@ -1,0 +1,71 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arseg_edge.errors import UsageError
+
+model_argument = click.argument("bundle", type=click.Path(path_type=Path))
+provider_option = click.option(
+    "--provider",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|NAME",
+    help="Execution provider; NAME is ONNX Runtime's own, with options as NAME:key=value,key=value.",
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime. [default: the usable cores]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+
+
+def parse_provider(text: str) -> str | tuple[str, dict[str, str]]:
+    """Return what ``--provider`` names: a name, or a name with options.
+
+    Raises:
+        UsageError: an option without a value.
+    """
+    name, colon, rest = text.partition(":")
+    if not colon:
+        return name
+    options = {}
+    for item in rest.split(","):
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--provider {text}: {item!r} is not key=value: write NAME:key=value,key=value")
+        options[key] = value
+    return name, options
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """Return (height, width) of ``HxW``; None for ``dynamic``.
+
+    >>> parse_size("720x960"), parse_size("dynamic")
+    ((720, 960), None)
+    """
+    if text == "dynamic":
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
+        raise UsageError(f"--size {text!r}: write HEIGHTxWIDTH, such as 720x960, or dynamic")
+    return int(height), int(width)
+
+
+def print_json(data: Any) -> None:
+    """Print ``data`` as JSON on standard output."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def print_table(rows: list[tuple[str, ...]], *, header: tuple[str, ...] | None = None) -> None:
+    """Print rows in columns as wide as their widest cell, on standard output."""
+    everything = [header, *rows] if header else rows
+    widths = [max(len(row[column]) for row in everything) for column in range(len(everything[0]))]
+    for row in everything:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if row is header:
+            click.echo("  ".join("-" * width for width in widths))

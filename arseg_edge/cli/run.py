@@ -1,0 +1,204 @@
+"""``arseg-edge run``: a video to labels."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+import arseg_edge
+from arseg_edge.cli.options import json_option, parse_provider, print_json, provider_option, threads_option
+from arseg_edge.errors import UsageError
+from arseg_edge.results import Result
+
+if TYPE_CHECKING:
+    from arseg_edge.runtime.segmenter import Segmenter
+    from arseg_edge.runtime.sinks import Sink
+    from arseg_edge.runtime.source import Source
+
+
+@click.command()
+@click.argument("video")
+@click.option("-m", "--model", required=True, type=click.Path(path_type=Path), help="The bundle, NAME.arseg.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Overlay video.  [default: VIDEO's name with -labels.mp4, unless --labels or --frames is given]",
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="Directory for label maps, palette PNGs.")
+@click.option("--frames", help="File for one JSON object a frame, one a line; - is standard output.")
+@click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
+@click.option("--interval", type=int, help="Keyframe interval.  [default: the bundle's]")
+@click.option("--scale", type=float, help="LR scale, of a bundle with several.  [default: its first]")
+@click.option("--resize", is_flag=True, help="Resize frames to a bundle of fixed size, and labels back.")
+@provider_option
+@threads_option
+@json_option
+def run(
+    video: str,
+    model: Path,
+    output: Path | None,
+    labels: Path | None,
+    frames: str | None,
+    opacity: float,
+    interval: int | None,
+    scale: float | None,
+    resize: bool,
+    provider: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Segment VIDEO: a file, a directory of images, or a URL.
+
+    Outputs appear whole, under their names, when they are done; after Ctrl-C they hold what was done.
+    """
+    if as_json and frames == "-":
+        raise UsageError("--json and --frames - both want standard output: give --frames a file")
+    with arseg_edge.load(
+        model,
+        providers=parse_provider(provider),
+        threads=threads,
+        interval=interval,
+        scale=scale,
+        resize=resize,
+    ) as segmenter:
+        from arseg_edge.runtime.source import open_source
+
+        with open_source(video) as source:
+            if output is None and labels is None and frames is None:
+                output = Path(f"{Path(video).stem}-labels.mp4")
+            targets = [str(target) for target in (output, labels, frames) if target is not None]
+            summary = Summary(video, str(model), segmenter.provider, segmenter.native, targets)
+            try:
+                _run(segmenter, source, output, labels, frames, opacity, summary)
+            except KeyboardInterrupt:
+                summary.interrupted = True
+                summary.show(as_json, to_stderr=frames == "-")
+                raise
+    summary.show(as_json, to_stderr=frames == "-")
+
+
+@dataclass
+class Summary:
+    """What a run comes to."""
+
+    video: str
+    model: str
+    provider: str
+    native: bool
+    outputs: list[str]
+    frames: int = 0
+    keyframes: Counter[str] = field(default_factory=Counter)
+    motion_sources: Counter[str] = field(default_factory=Counter)
+    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def add(self, result: Result) -> None:
+        """Count one frame."""
+        self.frames += 1
+        if result.keyframe_reason is not None:
+            self.keyframes[result.keyframe_reason] += 1
+        if result.motion_source is not None:
+            self.motion_sources[result.motion_source] += 1
+        for stage, value in result.speed.milliseconds.items():
+            self.milliseconds.setdefault(stage, []).append(value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary for ``--json``; milliseconds are medians."""
+        return {
+            "video": self.video,
+            "model": self.model,
+            "frames": self.frames,
+            "keyframes": sum(self.keyframes.values()),
+            "keyframe_reasons": dict(self.keyframes),
+            "motion_sources": dict(self.motion_sources),
+            "milliseconds": {stage: round(statistics.median(values), 3) for stage, values in self.milliseconds.items()},
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round(self.frames / self.seconds, 3) if self.seconds else None,
+            "provider": self.provider,
+            "native": self.native,
+            "outputs": self.outputs,
+            "interrupted": self.interrupted,
+        }
+
+    def show(self, as_json: bool, *, to_stderr: bool) -> None:
+        """Print the summary, where standard output is data to standard error."""
+        facts = self.as_dict()
+        if as_json:
+            print_json(facts)
+            return
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.keyframes.most_common())
+        stages = ", ".join(f"{stage} {value:.1f}" for stage, value in facts["milliseconds"].items())
+        rate = facts["frames_per_second"] or 0.0
+        operators = "native operators" if self.native else "function bodies"
+        lines = [
+            f"{self.frames} frames{' (interrupted)' if self.interrupted else ''} in {self.seconds:.1f} s, "
+            f"{rate:.1f} frames/s on {self.provider}, {operators}",
+            f"{facts['keyframes']} keyframes ({reasons})" if self.keyframes else "no keyframes",
+            f"median milliseconds: {stages}",
+            *(f"wrote {target}" for target in self.outputs if target != "-"),
+        ]
+        for line in lines:
+            click.echo(line, err=to_stderr)
+
+
+def _run(
+    segmenter: Segmenter,
+    source: Source,
+    output: Path | None,
+    labels: Path | None,
+    frames: str | None,
+    opacity: float,
+    summary: Summary,
+) -> None:
+    start = time.perf_counter()
+    try:
+        with contextlib.ExitStack() as stack:
+            sinks = [stack.enter_context(sink) for sink in _sinks(segmenter, source, output, labels, frames, opacity)]
+            results = stack.enter_context(contextlib.closing(segmenter.stream(source)))
+            for result in _with_progress(results, source.frame_count):
+                began = time.perf_counter()
+                for sink in sinks:
+                    sink.append(result)
+                summary.add(result)
+                summary.milliseconds.setdefault("output", []).append((time.perf_counter() - began) * 1e3)
+    finally:
+        summary.seconds = time.perf_counter() - start
+
+
+def _sinks(
+    segmenter: Segmenter,
+    source: Source,
+    output: Path | None,
+    labels: Path | None,
+    frames: str | None,
+    opacity: float,
+) -> Iterator[Sink]:
+    from arseg_edge.runtime.sinks import JsonLinesSink, LabelMapSink, OverlaySink
+
+    palette = np.array([each.colour for each in segmenter.classes], np.uint8)
+    if output is not None:
+        yield OverlaySink(output, palette, source.frame_rate, opacity)
+    if labels is not None:
+        yield LabelMapSink(labels, palette)
+    if frames is not None:
+        yield JsonLinesSink(frames, [each.name for each in segmenter.classes])
+
+
+def _with_progress(results: Iterator[Result], total: int | None) -> Iterator[Result]:
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    with click.progressbar(results, length=total, label="segmenting", file=sys.stderr) as bar:
+        yield from bar
