@@ -37,7 +37,7 @@ def structured_clip(height: int, width: int, frames: int = 3) -> Clip:
         box = np.float32(-4.5 * index), np.float32(0.5 * index)
         pictures.append(_scene(x + camera[0], y + camera[1], x + box[0], y + box[1], height, width))
         inside = _box(x + box[0], y + box[1], height, width)[..., None]
-        motions.append(np.where(inside, np.float32(box), np.float32(camera)))
+        motions.append(np.where(inside, np.array(box), np.array(camera)))
     return Clip("structured", np.stack(pictures), np.stack(motions).astype(np.float32))
 
 

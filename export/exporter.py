@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+import onnx
 import torch
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from arseg_edge.bundle import (
 )
 from arseg_edge.errors import SizeError, UsageError
 from arseg_edge.export.checkpoint import (
+    Checkpoint,
     Source,
     load_ar,
     load_hr,
@@ -32,6 +35,7 @@ from arseg_edge.export.clips import random_clip, structured_clip
 from arseg_edge.export.families import Family, find_family
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
 from arseg_edge.export.macs import count_macs
+from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.onnx_file import OLDEST_ONNXRUNTIME, to_onnx
 from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
@@ -45,6 +49,7 @@ from arseg_edge.manifest import (
     Motion,
     Normalisation,
     Operator,
+    ParityFigure,
     Sources,
 )
 
@@ -54,6 +59,7 @@ _DYNAMIC_EXAMPLE = (64, 96)
 # Neither is a multiple of 8 or 16 in both directions, and the two differ in shape.
 _DYNAMIC_PARITY_SIZES = ((96, 128), (135, 214))
 _MACS_SIZE = (720, 960)
+_TOOLS = ("arseg-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of how many steps are behind."""
@@ -77,8 +83,8 @@ def export_bundle(
     Args:
         family: a published family's name, one of your own, or None to recognise it from the weights' names.
         hr: the HR checkpoint: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict.
-        lr: the LR + CReFF checkpoint likewise; ``{scale: checkpoint}`` for several LR scales, each with weights
-            of its own.
+        lr: the LR + CReFF checkpoint likewise; ``{scale: checkpoint}`` for several LR scales, each with
+            weights of its own.
         out: the bundle to write, ``NAME.arseg``.
         size: (height, width) of the frames, or None for any size.
         scale: the LR scale or scales, 0.3 … 0.9, where ``lr`` does not name them; the first is the default.
@@ -89,6 +95,7 @@ def export_bundle(
         UsageError: a scale, an interval or a name that makes no sense.
         SizeError: a size that cannot be exported.
         CheckpointError: weights that cannot be read or that fit no family.
+        OperatorError: PyTorch cannot export a network, or ONNX Runtime not run it.
         ParityError: ONNX Runtime's results differ from PyTorch's; no bundle is written.
         OutputError: the bundle cannot be written.
 
@@ -106,71 +113,30 @@ def export_bundle(
     steps = _Steps(progress, total=len(lr_sources) + 6)
 
     steps.begin("reading checkpoints")
-    hr_checkpoint = read_checkpoint(hr, "hr")
-    lr_checkpoints = {each: read_checkpoint(source, "lr") for each, source in lr_sources.items()}
-    first = next(iter(lr_checkpoints.values()))
-    found = find_family(family) if family is not None else recognise_family(hr_checkpoint, first)
-    hr_network = load_hr(found, hr_checkpoint)
-    ar_networks = {each: load_ar(found, checkpoint) for each, checkpoint in lr_checkpoints.items()}
+    weights = _read(family, hr, lr_sources)
+    found = weights.family
+    facts = _facts(found, interval)
 
     steps.begin("counting multiply-accumulates")
     macs = count_macs(found, size or _MACS_SIZE, list(lr_sources))
 
     steps.begin(f"exporting {KEYFRAME}")
-    example = torch.zeros(1, *(size or _DYNAMIC_EXAMPLE), 3, dtype=torch.uint8)
-    facts = _facts(found, interval)
-    operators: set[Operator] = set()
-    height, width = (torch.export.Dim(name, min=SMALLEST_SIDE, max=LARGEST_SIDE) for name in ("height", "width"))
-    key_graph = KeyframeGraph(found, hr_network)
-    with torch.no_grad():
-        keyframe_feature = key_graph(example)[1]
-    model = to_onnx(
-        key_graph,
-        {"frame": example},
-        outputs=key_graph.outputs,
-        inner=key_graph.inner,
-        dynamic=None if size else {"frame": {1: height, 2: width}},
-        metadata=facts,
-    )
-    operators.update(operators_of(model))
-    keyframe = Branch(KEYFRAME, model.SerializeToString(), hr_network)
-
+    models = {KEYFRAME: _keyframe_model(found, weights.hr, size, facts)}
     nonkeyframes: dict[LowResolution, Branch] = {}
-    for index, (each, network) in enumerate(ar_networks.items()):
+    for index, (each, network) in enumerate(weights.ar.items()):
         low = LowResolution(each, nonkeyframe_member(each, first=index == 0))
         steps.begin(f"exporting {low.member}")
-        graph = NonkeyframeGraph(found, network, each)
-        inputs: dict[str, Tensor] = {
-            "frame": example,
-            "keyframe_feature": keyframe_feature,
-            "motion": torch.zeros(1, *example.shape[1:3], 2),
-        }
-        feature_axes = {2: torch.export.Dim("feature_height"), 3: torch.export.Dim("feature_width")}
-        frame_axes = {1: height, 2: width}
-        dynamic: dict[str, Mapping[int, Any]] = {
-            "frame": frame_axes,
-            "keyframe_feature": feature_axes,
-            "motion": frame_axes,
-        }
-        model = to_onnx(
-            graph,
-            inputs,
-            outputs=graph.outputs,
-            inner=graph.inner,
-            dynamic=None if size else dynamic,
-            metadata={**facts, "arseg.scale": f"{each:g}"},
-        )
-        operators.update(operators_of(model))
+        model = _nonkeyframe_model(found, network, each, size, {**facts, "arseg.scale": f"{each:g}"})
+        models[low.member] = model
         nonkeyframes[low] = Branch(low.member, model.SerializeToString(), network)
+    keyframe = Branch(KEYFRAME, models[KEYFRAME].SerializeToString(), weights.hr)
 
-    steps.begin("comparing with PyTorch on random input")
     sizes = [size] if size else list(_DYNAMIC_PARITY_SIZES)
-    figures = []
-    clips = [make(*each) for make in (random_clip, structured_clip) for each in sizes]
-    for clip, clip_figures in zip(clips, compare(found, keyframe, nonkeyframes, clips), strict=True):
-        figures.extend(clip_figures)
-        if clip is clips[len(sizes) - 1]:
-            steps.begin("comparing with PyTorch on structured input")
+    figures: list[ParityFigure] = []
+    for make in (random_clip, structured_clip):
+        clips = [make(*each) for each in sizes]
+        steps.begin(f"comparing with PyTorch on {clips[0].name} input")
+        figures.extend(compare(found, keyframe, nonkeyframes, clips))
     refuse_beyond_tolerance(figures)
 
     steps.begin("making the golden clip")
@@ -191,13 +157,10 @@ def export_bundle(
         motion=Motion("pixel", "dx, dy", "frame to keyframe", found.sampling, found.chaining),
         scales=tuple(nonkeyframes),
         opset=OPSET,
-        operators=tuple(sorted(operators, key=lambda operator: operator.name)),
+        operators=_operators(models.values()),
         oldest_onnxruntime=OLDEST_ONNXRUNTIME,
-        tools={name: metadata.version(name) for name in ("arseg-edge", "torch", "onnx", "onnxscript")},
-        sources=Sources(
-            hr_checkpoint.sha256 or "",
-            {f"{each:g}": checkpoint.sha256 or "" for each, checkpoint in lr_checkpoints.items()},
-        ),
+        tools=_tool_versions(),
+        sources=weights.sources,
         parity=tuple(figures),
         macs=macs,
         members={},
@@ -206,6 +169,79 @@ def export_bundle(
     bundle = write_bundle(path, manifest, {**members, GOLDEN: golden.to_bytes()})
     steps.end()
     return bundle
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What the checkpoints hold: the networks with their weights, the LR ones by scale."""
+
+    family: Family
+    hr: SegmentationNetwork
+    ar: Mapping[float, FusionNetwork]
+    sources: Sources
+
+
+def _read(family: str | Family | None, hr: Source, lr: Mapping[float, Source]) -> _Weights:
+    hr_checkpoint = read_checkpoint(hr, "hr")
+    checkpoints: dict[float, Checkpoint] = {each: read_checkpoint(source, "lr") for each, source in lr.items()}
+    first = next(iter(checkpoints.values()))
+    found = find_family(family) if family is not None else recognise_family(hr_checkpoint, first)
+    return _Weights(
+        found,
+        load_hr(found, hr_checkpoint),
+        {each: load_ar(found, checkpoint) for each, checkpoint in checkpoints.items()},
+        Sources(
+            hr_checkpoint.sha256 or "",
+            {f"{each:g}": checkpoint.sha256 or "" for each, checkpoint in checkpoints.items()},
+        ),
+    )
+
+
+def _keyframe_model(
+    family: Family, network: SegmentationNetwork, size: tuple[int, int] | None, facts: Mapping[str, str]
+) -> onnx.ModelProto:
+    graph = KeyframeGraph(family, network)
+    return to_onnx(
+        graph,
+        {"frame": _example_frame(size)},
+        outputs=graph.outputs,
+        inner=graph.inner,
+        dynamic=None if size else {"frame": _frame_axes()},
+        metadata=facts,
+    )
+
+
+def _nonkeyframe_model(
+    family: Family,
+    network: FusionNetwork,
+    scale: float,
+    size: tuple[int, int] | None,
+    facts: Mapping[str, str],
+) -> onnx.ModelProto:
+    graph = NonkeyframeGraph(family, network, scale)
+    frame = _example_frame(size)
+    with torch.no_grad():
+        # Only its shape matters: that of a keyframe's feature at this size.
+        keyframe_feature = network.feature(torch.zeros(1, 3, *frame.shape[1:3]))
+    frame_axes = _frame_axes()
+    feature_axes = {2: torch.export.Dim("feature_height"), 3: torch.export.Dim("feature_width")}
+    return to_onnx(
+        graph,
+        {"frame": frame, "keyframe_feature": keyframe_feature, "motion": torch.zeros(*frame.shape[:3], 2)},
+        outputs=graph.outputs,
+        inner=graph.inner,
+        dynamic=None if size else {"frame": frame_axes, "keyframe_feature": feature_axes, "motion": frame_axes},
+        metadata=facts,
+    )
+
+
+def _example_frame(size: tuple[int, int] | None) -> Tensor:
+    return torch.zeros(1, *(size or _DYNAMIC_EXAMPLE), 3, dtype=torch.uint8)
+
+
+def _frame_axes() -> dict[int, object]:
+    limits = {"min": SMALLEST_SIDE, "max": LARGEST_SIDE}
+    return {1: torch.export.Dim("height", **limits), 2: torch.export.Dim("width", **limits)}
 
 
 class _Steps:
@@ -238,7 +274,7 @@ def _check_arguments(size: tuple[int, int] | None, lr: Mapping[float, Source], i
     for scale in lr:
         if not SCALES[0] <= scale <= SCALES[1]:
             raise UsageError(f"LR scale {scale:g} is outside {SCALES[0]} … {SCALES[1]}: choose one inside")
-        if len(f"{scale:g}") > 6 or float(f"{scale:g}") != scale:
+        if round(scale, 4) != scale:
             raise UsageError(f"LR scale {scale!r} has more than four digits: round it")
     if interval < 1:
         raise UsageError(f"keyframe interval {interval} is below 1: choose 1 or more, such as 12")
@@ -251,6 +287,16 @@ def _check_arguments(size: tuple[int, int] | None, lr: Mapping[float, Source], i
 def _classes(family: Family) -> tuple[ClassInfo, ...]:
     pairs = zip(family.classes.names, family.classes.colours, strict=True)
     return tuple(ClassInfo(name, colour) for name, colour in pairs)
+
+
+def _operators(models: Iterable[onnx.ModelProto]) -> tuple[Operator, ...]:
+    found = {operator for model in models for operator in operators_of(model)}
+    return tuple(sorted(found, key=lambda operator: operator.name))
+
+
+def _tool_versions() -> dict[str, str]:
+    installed = {each.name: each.version for each in metadata.distributions()}
+    return {name: installed[name] for name in _TOOLS if name in installed}
 
 
 def _facts(family: Family, interval: int) -> dict[str, str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
-from arseg_edge.export.models.resizing import Size, lr_size
+from arseg_edge.export.models.resizing import Size, lr_size, lr_size_tensor
 from arseg_edge.export.operators import creff, normalize_image, segmentation_labels
 
 
@@ -51,13 +51,15 @@ class NonkeyframeGraph(nn.Module):
         """Return labels, the LR feature and the logits [1, n, h, w] at the keyframe feature's size."""
         network = cast(FusionNetwork, self.network)
         size, size_tensor = _size(frame)
-        # As Python does it, in double precision: PyTorch's exporter would compute this in single.
-        lr_size_tensor = (size_tensor.to(torch.float64) * self.scale).to(torch.int64)
         image = normalize_image(
-            frame, lr_size(*size, self.scale), lr_size_tensor, mean=self.family.mean, std=self.family.std
+            frame,
+            lr_size(*size, self.scale),
+            lr_size_tensor(size_tensor, self.scale),
+            mean=self.family.mean,
+            std=self.family.std,
         )
         lr_feature = network.feature(image)
-        head = cast(nn.Conv2d, network.final_conv)
+        head = network.final_conv
         logits = creff(
             lr_feature,
             keyframe_feature,
@@ -75,6 +77,5 @@ def _size(frame: Tensor) -> tuple[Size, Tensor]:
     """Return (H, W), symbols while a model is exported with dynamic size, and the same as int64 [2]."""
     size = frame.shape[1], frame.shape[2]
     if torch.compiler.is_exporting():
-        attributes = {"start": 1, "end": 3}
-        return size, torch.onnx.ops.symbolic("Shape", (frame,), attributes, dtype=torch.int64, shape=(2,))
+        return size, torch.onnx.ops.symbolic("Shape", (frame,), {"start": 1, "end": 3}, dtype=torch.int64, shape=(2,))
     return size, torch.tensor(size)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from arseg_edge.export.families import Family
@@ -25,7 +23,7 @@ def count_macs(family: Family, size: Size, scales: Sequence[float]) -> Macs:
         feature, head = _count(hr, size)
         c, h, w = feature.shape[1:]
         lr = {f"{scale:g}": _count(ar, lr_size(*size, scale))[1][0] for scale in scales}
-    classes = cast(nn.Conv2d, ar.final_conv).out_channels
+    classes = ar.final_conv.out_channels
     # Three depthwise 3×3 convolutions, dot products and weighted sum over k×k, the last layer.
     per_pixel = 3 * 9 * c + 2 * family.kernel_size**2 * c + classes * c
     return Macs(size=size, hr=sum(head), lr=lr, creff=per_pixel * h * w)

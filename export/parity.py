@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -80,8 +80,8 @@ def compare(
     keyframe: Branch,
     nonkeyframes: Mapping[LowResolution, Branch],
     clips: Sequence[Clip],
-) -> Iterator[tuple[ParityFigure, ...]]:
-    """Yield the figures of each clip in turn.
+) -> list[ParityFigure]:
+    """Return the figures of all clips.
 
     Raises:
         OperatorError: ONNX Runtime does not load or run a graph.
@@ -89,18 +89,11 @@ def compare(
     reference = Reference(family, keyframe.network)
     key_session = _session(keyframe, ())
     sessions = {low: _session(branch, ("lr_feature", "logits")) for low, branch in nonkeyframes.items()}
+    figures: list[ParityFigure] = []
     for clip in clips:
-        figures = []
-        size = clip.frames.shape[1], clip.frames.shape[2]
-
-        def add(member: str, expected: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
-            for stage, tensor in expected.items():
-                error = _error(stage, tensor.numpy(), found[stage])
-                figures.append(ParityFigure(member, stage, clip.name, size, error, TOLERANCE))  # noqa: B023
-
         expected_key = reference.keyframe(clip.frames[0])
         found_key = _run(key_session, frame=clip.frames[:1])
-        add(KEYFRAME, expected_key, found_key)
+        figures.extend(_figures(KEYFRAME, clip, expected_key, found_key))
         for low, branch in nonkeyframes.items():
             network = cast(FusionNetwork, branch.network)
             frame, motion = clip.frames[-1], clip.motion[-1]
@@ -112,8 +105,16 @@ def compare(
                 keyframe_feature=found_key["feature"],
                 motion=motion[None],
             )
-            add(low.member, expected, found)
-        yield tuple(figures)
+            figures.extend(_figures(low.member, clip, expected, found))
+    return figures
+
+
+def _figures(
+    member: str, clip: Clip, expected: Mapping[str, Tensor], found: Mapping[str, NDArray[Any]]
+) -> list[ParityFigure]:
+    size = clip.frames.shape[1], clip.frames.shape[2]
+    errors = {stage: _error(stage, tensor.numpy(), found[stage]) for stage, tensor in expected.items()}
+    return [ParityFigure(member, stage, clip.name, size, error, TOLERANCE) for stage, error in errors.items()]
 
 
 def golden_clip(

@@ -13,10 +13,7 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
 
     ``os.cpu_count()`` knows neither: in a container with half a core it names the whole machine.
     """
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
     return max(1, cores if quota is None else min(cores, round(quota)))
 

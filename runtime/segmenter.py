@@ -235,7 +235,7 @@ class Segmenter:
         if size != (height, width):
             rgb = np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
             if motion is not None:
-                ratio = np.float32([size[1] / width, size[0] / height])
+                ratio = np.array([size[1] / width, size[0] / height], np.float32)
                 motion = np.asarray(cv2.resize(motion, size[::-1]), np.float32) * ratio
         if motion is None:
             stage, labels = "hr", self._sessions.run_keyframe(rgb)

@@ -163,7 +163,8 @@ def _batch(frame: Frame) -> Frame:
 def _bind_labels(binding: onnxruntime.IOBinding, frame: Frame) -> Labels:
     labels = np.empty((1, *frame.shape[:2]), np.uint8)
     binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
-    return labels[0]
+    first: Labels = labels[0]
+    return first
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
-def print_table(rows: list[tuple[str, ...]], *, header: tuple[str, ...] | None = None) -> None:
+def print_table(rows: Sequence[tuple[str, ...]], *, header: tuple[str, ...] | None = None) -> None:
     """Print rows in columns as wide as their widest cell, on standard output."""
     everything = [header, *rows] if header else rows
     widths = [max(len(row[column]) for row in everything) for column in range(len(everything[0]))]

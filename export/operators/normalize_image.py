@@ -62,7 +62,7 @@ def body() -> onnx.FunctionProto:
 
 def normalize_image(
     frame: Tensor,
-    size: tuple[int | torch.SymInt, int | torch.SymInt],
+    size: tuple[int, int],
     size_tensor: Tensor,
     *,
     mean: Sequence[float],

@@ -55,7 +55,7 @@ def resize_logits(logits: Tensor, size: tuple[int, int], *, upscale: int) -> Ten
 
 def segmentation_labels(
     logits: Tensor,
-    size: tuple[int | torch.SymInt, int | torch.SymInt],
+    size: tuple[int, int],
     size_tensor: Tensor,
     *,
     upscale: int,

@@ -2,7 +2,7 @@
 
 A vector is rounded to whole pixels, halves to the even number; the place it points to is clipped to the
 picture; what the reference already knew there is inherited. The displacement is the one *after* the
-clipping. This reproduces the authors' maps exactly (Hu et al., CVPR 2023; ``tests/test_motion.py``).
+clipping. This reproduces the authors' maps exactly (Hu et al., CVPR 2023; ``tests/runtime/test_motion.py``).
 """
 
 from __future__ import annotations

@@ -72,23 +72,22 @@ class VideoSource(Source):
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
         clock = Clock(self.time_base, self.frame_rate)
-        index = failures = 0
+        index = 0
         broken = False
         for packet in self._packets():
             try:
                 pictures = self._stream.codec_context.decode(packet)
             except av.error.FFmpegError as error:
                 log.warning("%s: undecodable data after %d frames (%s)", self.name, index, error.strerror)
-                failures += 1
                 broken = True
                 continue
             for picture in pictures:
                 yield self._frame(picture, index, clock.stamp(picture.pts), broken)
                 index += 1
                 broken = False
-        if index == 0 and failures:
+        if index == 0 and broken:
             raise CodecError(
-                f"{self.name}: not one of {failures} {self.codec} packets could be decoded; "
+                f"{self.name}: none of its {self.codec} packets could be decoded; "
                 "it is damaged or of an unsupported kind: give another copy or convert it"
             )
         if index == 0:

@@ -387,7 +387,7 @@ ERRORS: list[tuple[Callable[[Path], SourceLike], type[ArsegError], str]] = [
     (sound_only, SourceError, "sound.wav: no video stream"),
     (without_decoder, CodecError, "v.mp4: no decoder for its video stream"),
     (encrypted, CodecError, "e.mp4: encrypted"),
-    (undecodable, CodecError, "noise.mp4: not one of 2 h264 packets could be decoded"),
+    (undecodable, CodecError, "noise.mp4: none of its h264 packets could be decoded"),
     (no_frames, SourceError, "none.avi: no frames in it"),
     (folder_without_images, SourceError, "no images in this directory"),
     (folder_with_a_broken_image, SourceError, "0.png: not an image"),

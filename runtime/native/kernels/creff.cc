@@ -16,7 +16,9 @@ namespace {
 
 constexpr int64_t kRingBytes = 1 << 20;
 constexpr int64_t kLrRows = 2;
-constexpr int64_t kWarpedRows = 3;
+constexpr int64_t kBatchRows = kQueryRows;          // warped and convolved at a time
+constexpr int64_t kWarpedRows = kBatchRows + 2;
+constexpr int64_t kAhead = 4;  // channels
 constexpr int64_t kResizedRows = kQueryRows + 2;
 
 struct Buffers {
@@ -26,7 +28,7 @@ struct Buffers {
   RowRing resized;     // column 0 is x_begin − 1
   float* query;        // [kQueryRows][channels][strip_width]; column 0 is x_begin
   float* lr_rows;      // [kLrRows][channels][resized columns]: rows of the LR feature, resized in x only
-  WarpPlan warp;
+  WarpPlan warp[kBatchRows];
   int32_t* lr_first;   // [resized columns]: where `lr_rows` reads in an LR row, …
   float* lr_share;     // … and the share of the next pixel
   Attention attention;
@@ -51,7 +53,7 @@ Buffers lay_out(const CreffArguments& a, Arena& arena) {
   b.resized = ring(kResizedRows, resized_columns);
   b.query = arena.floats(kQueryRows * a.channels * b.strips.strip_width);
   b.lr_rows = arena.floats(kLrRows * a.channels * resized_columns);
-  b.warp = warp_plan_in(arena.bytes(WarpPlan::bytes(columns)), columns);
+  for (WarpPlan& warp : b.warp) warp = warp_plan_in(arena.bytes(WarpPlan::bytes(columns)), columns);
   b.lr_first = reinterpret_cast<int32_t*>(arena.floats(resized_columns));
   b.lr_share = arena.floats(resized_columns);
   b.attention = {a.channels, a.kernel_size, columns, arena.floats(Attention::score_floats(a.kernel_size)),
@@ -103,29 +105,49 @@ class Strip {
   void run() {
     for (int64_t y = band_.y_begin; y < band_.y_end; y += kQueryRows) {
       const int64_t rows = smaller(kQueryRows, band_.y_end - y);
-      for (; next_key_ < smaller(y + rows + pad_, a_.height); ++next_key_) make_key_and_value(next_key_);
+      make_keys_and_values(smaller(y + rows + pad_, a_.height));
       for (int64_t r = 0; r < rows; ++r) make_query(y + r, r);
       for (int64_t x = band_.x_begin; x < band_.x_end; x += kLanes) make_logits(x, y, rows);
     }
   }
 
  private:
-  void warp(int64_t y) {
+  // Several rows at a time, channel by channel: each channel's plane lies in other pages of memory, so what is read of
+  // one is read in one go, and asked for some channels ahead.
+  void warp(int64_t y, int64_t rows) {
     const WarpGeometry geometry{a_.height, a_.width, a_.motion_height, a_.motion_width, a_.sampling};
-    const int64_t x_first = band_.x_begin - pad_ - 1;
+    const int64_t x_first = band_.x_begin - pad_ - 1, columns = b_.warped.columns;
     const float* motion = a_.motion + band_.image * a_.motion_height * a_.motion_width * 2;
-    plan_row(geometry, motion, y, x_first, b_.warped.columns, b_.warp);
-    const int64_t right = geometry.step_right(), down = geometry.step_down();
-    const float* plane = a_.keyframe_feature + band_.image * a_.channels * a_.height * a_.width;
-    float* output = b_.warped.slot(y);
-    for (int64_t c = 0; c < a_.channels; ++c, plane += a_.height * a_.width, output += b_.warped.columns) {
-      for (int64_t j = 0; j < b_.warped.columns; j += kLanes) store(output + j, sample(plane, right, down, b_.warp, j));
+    for (int64_t r = 0; r < rows; ++r) plan_row(geometry, motion, y + r, x_first, columns, b_.warp[r]);
+    const int64_t right = geometry.step_right(), down = geometry.step_down(), plane_size = a_.height * a_.width;
+    const float* plane = a_.keyframe_feature + band_.image * a_.channels * plane_size;
+    for (int64_t c = 0; c < a_.channels; ++c, plane += plane_size) {
+      const int64_t ahead = smaller(kAhead, a_.channels - 1 - c) * plane_size;
+      for (int64_t r = 0; r < rows; ++r) {
+        float* const output = b_.warped.slot(y + r) + c * columns;
+        for (int64_t j = 0; j < columns; j += kLanes) {
+          __builtin_prefetch(plane + ahead + down + b_.warp[r].offset[j]);
+          store(output + j, sample(plane, right, down, b_.warp[r], j));
+        }
+      }
     }
-    clear_outside(b_.warped.slot(y), a_.channels, b_.warped.columns, x_first, a_.width);
+    for (int64_t r = 0; r < rows; ++r) clear_outside(b_.warped.slot(y + r), a_.channels, columns, x_first, a_.width);
+  }
+
+  void make_keys_and_values(int64_t end) {
+    while (next_key_ < end) {
+      const int64_t batch_end = smaller(next_key_ + kBatchRows, end);
+      const int64_t warped_end = smaller(batch_end + 1, a_.height);
+      while (next_warped_ < warped_end) {
+        const int64_t rows = smaller(kBatchRows, warped_end - next_warped_);
+        warp(next_warped_, rows);
+        next_warped_ += rows;
+      }
+      for (; next_key_ < batch_end; ++next_key_) make_key_and_value(next_key_);
+    }
   }
 
   void make_key_and_value(int64_t y) {
-    for (; next_warped_ < smaller(y + 2, a_.height); ++next_warped_) warp(next_warped_);
     float *key = b_.key.slot(y), *value = b_.value.slot(y);
     convolve_row<2>(b_.warped, y, {a_.key, a_.value}, b_.key.columns, {key, value}, b_.key.columns);
     clear_outside(key, a_.channels, b_.key.columns, band_.x_begin - pad_, a_.width);
@@ -142,7 +164,9 @@ class Strip {
     const float* from = a_.lr_feature + band_.image * a_.channels * plane_size + index * a_.lr_width;
     const int32_t last = static_cast<int32_t>(a_.lr_width - 1);
     for (int64_t c = 0; c < a_.channels; ++c, from += plane_size) {
+      const float* ahead = from + smaller(kAhead, a_.channels - 1 - c) * plane_size;
       for (int64_t j = 0; j < columns; j += kLanes) {
+        __builtin_prefetch(ahead + b_.lr_first[j]);
         const Ints first = load(b_.lr_first + j);
         const Ints second = first < last ? first + 1 : first;
         const Floats share = load(b_.lr_share + j);
