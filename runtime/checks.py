@@ -11,8 +11,9 @@ from arseg_edge.errors import FrameError
 
 
 def check_frame(rgb: NDArray[np.uint8]) -> None:
-    """Raise FrameError unless ``rgb`` is uint8 [H, W, 3]."""
-    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+    """Raise FrameError unless ``rgb`` is uint8 [H, W, 3] with a pixel in it."""
+    array = isinstance(rgb, np.ndarray) and rgb.dtype == np.uint8 and rgb.ndim == 3
+    if not array or rgb.shape[2] != 3 or rgb.size == 0:
         found = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise FrameError(f"frame is {found}, not a uint8 array [H, W, 3]: convert it to RGB first")
 
@@ -24,7 +25,8 @@ def checked_motion(motion: NDArray[np.floating[Any]], height: int, width: int) -
         raise FrameError(f"motion is {found}, not an array of numbers: give float32 [H, W, 2] in pixels")
     if motion.shape != (height, width, 2):
         raise FrameError(f"motion is {list(motion.shape)}, not [{height}, {width}, 2]: one (dx, dy) a pixel")
-    converted = motion.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused below
+        converted = motion.astype(np.float32, copy=False)
     bad = int(converted.size - np.isfinite(converted).sum())
     if bad:
         raise FrameError(f"motion has {bad} values that are NaN or infinite: make such frames keyframes")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import onnxruntime
 
-from arseg_edge.errors import ProviderError
+from arseg_edge.errors import ProviderError, UsageError
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -49,6 +49,7 @@ def candidates(wanted: ProviderLike | Sequence[ProviderLike] | None) -> tuple[li
 
     Raises:
         ProviderError: this ONNX Runtime does not have one that was named.
+        UsageError: something that names no provider.
     """
     if wanted is None or wanted == "auto":
         have = onnxruntime.get_available_providers()
@@ -56,14 +57,20 @@ def candidates(wanted: ProviderLike | Sequence[ProviderLike] | None) -> tuple[li
     single = isinstance(wanted, str) or (
         isinstance(wanted, tuple) and len(wanted) == 2 and isinstance(wanted[1], Mapping)
     )
-    listed: Sequence[Any] = [wanted] if single else list(wanted)
+    listed: Sequence[Any] = [wanted] if single or not isinstance(wanted, Sequence) else wanted
     if not listed:
         raise ProviderError("no execution provider named: name one, such as cpu, or auto")
     return [_resolve(each) for each in listed], False
 
 
 def _resolve(wanted: ProviderLike) -> Provider:
-    name, options = (wanted, {}) if isinstance(wanted, str) else wanted
+    match wanted:
+        case str(name):
+            options: Mapping[str, Any] = {}
+        case (str(name), Mapping() as options):
+            pass
+        case _:
+            raise UsageError(f"provider {wanted!r}: give a name such as cpu, or (name, {{option: value}})")
     full = _SHORT_NAMES.get(name.lower(), name)
     have = onnxruntime.get_available_providers()
     if full not in have:

@@ -58,8 +58,16 @@ def parse_size(text: str) -> tuple[int, int] | None:
 
 
 def print_json(data: Any) -> None:
-    """Print ``data`` as JSON on standard output."""
-    click.echo(json.dumps(data, indent=2))
+    """Print ``data`` as JSON on standard output; numbers that are not finite, which JSON lacks, as null."""
+    click.echo(json.dumps(_finite(data), indent=2, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def print_table(rows: Sequence[tuple[str, ...]], *, header: tuple[str, ...] | None = None) -> None:
