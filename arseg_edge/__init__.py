@@ -35,7 +35,7 @@ from arseg_edge.results import Result, Speed
 
 if TYPE_CHECKING:
     from arseg_edge.runtime.providers import ProviderLike
-    from arseg_edge.runtime.segmenter import Segmenter
+    from arseg_edge.runtime.segmenter import LrResize, Segmenter
 
 __version__ = metadata.version("arseg-edge")
 
@@ -68,6 +68,7 @@ def load(
     interval: int | None = None,
     scale: float | None = None,
     resize: bool = False,
+    lr_resize: LrResize = "exact",
 ) -> Segmenter:
     """Open a bundle and load its networks.
 
@@ -79,6 +80,8 @@ def load(
         interval: the keyframe interval in frames; None for the bundle's own.
         scale: which LR branch, of a bundle with several; None for its first.
         resize: for a bundle of fixed size, resize frames of other sizes to it, and the labels back.
+        lr_resize: ``"exact"`` makes the LR picture as in training; ``"fast"`` averages it straight from the
+            decoder's picture.
 
     Raises:
         BundleError: the file is missing, broken or unsafe.
@@ -92,4 +95,12 @@ def load(
         raise ProviderError('onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA') from None
     from arseg_edge.runtime.segmenter import load_segmenter
 
-    return load_segmenter(path, providers=providers, threads=threads, interval=interval, scale=scale, resize=resize)
+    return load_segmenter(
+        path,
+        providers=providers,
+        threads=threads,
+        interval=interval,
+        scale=scale,
+        resize=resize,
+        lr_resize=lr_resize,
+    )

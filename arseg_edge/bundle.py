@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import struct
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -32,9 +33,12 @@ GOLDEN = "golden.npz"
 _MIB = 1 << 20
 # Protobuf's own limit for a model is 2 GiB.
 _LARGEST_BYTES = {MANIFEST: _MIB, GOLDEN: 256 * _MIB, KEYFRAME: 2048 * _MIB}
-_NONKEYFRAME = re.compile(r"nonkeyframe(-0\.\d{1,4})?\.onnx")
+_NONKEYFRAME = re.compile(r"nonkeyframe(-0\.[0-9]{1,4})?\.onnx")
 # Zip archives carry times; a fixed one keeps equal bundles equal.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+# What zipfile raises on damaged archives, beside OSError: bad names (ValueError), versions and flags (RuntimeError).
+_BROKEN_ZIP = (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError, struct.error)
+_REMEDY = "copy the file again, or make it by `arseg-edge export`"
 
 
 def nonkeyframe_member(scale: float, *, first: bool) -> str:
@@ -66,7 +70,7 @@ class Bundle:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 data = archive.read(member)
-        except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, *_BROKEN_ZIP) as error:
             raise BundleError(f"{self.path}: {member} cannot be read ({error}): copy it again") from None
         if hashlib.sha256(data).hexdigest() != expected.sha256:
             raise BundleError(f"{self.path}: {member} does not match its checksum: copy the file again")
@@ -97,11 +101,11 @@ def read_bundle(path: str | Path) -> Bundle:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file: name a bundle made by `arseg-edge export`") from None
-    except zipfile.BadZipFile:
-        raise BundleError(
-            f"{path}: not a bundle, or cut short: copy the file again, or make it by `arseg-edge export`"
-        ) from None
-    except (OSError, EOFError) as error:
+    except BundleError:
+        raise
+    except _BROKEN_ZIP:
+        raise BundleError(f"{path}: not a bundle, or cut short: {_REMEDY}") from None
+    except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error}): check the file and its permissions") from None
     manifest = parse_manifest(manifest_bytes, str(path))
     _check_members(path, manifest, sizes)
@@ -165,6 +169,8 @@ def _largest_bytes(name: str) -> int | None:
 
 def _check_contents(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     names = [info.filename for info in infos]
+    if MANIFEST not in names:
+        raise BundleError(f"{path}: no {MANIFEST} inside: not a bundle, or cut short: {_REMEDY}")
     for info in infos:
         name = info.filename
         largest = _largest_bytes(name)
@@ -176,12 +182,15 @@ def _check_contents(path: Path, infos: list[zipfile.ZipInfo]) -> None:
             raise BundleError(f"{path}: {name} has {info.file_size} bytes, more than the {largest} allowed")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise BundleError(f"{path}: {name} is compressed or encrypted: bundles are stored, export it again")
-    if MANIFEST not in names:
-        raise BundleError(f"{path}: no {MANIFEST}: this zip is not a bundle, make one by `arseg-edge export`")
 
 
 def _check_members(path: Path, manifest: Manifest, sizes: Mapping[str, int]) -> None:
     """Check that the archive holds what the manifest says, no more and no less."""
+    for branch in manifest.scales:
+        if not _NONKEYFRAME.fullmatch(branch.member):
+            raise BundleError(
+                f"{path}: manifest.json: no branch runs from {branch.member[:80]!r}: export the bundle again"
+            )
     needed = {KEYFRAME, GOLDEN, *(branch.member for branch in manifest.scales)}
     for name in sorted(needed | set(manifest.members)):
         if name not in manifest.members:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -104,9 +105,26 @@ def read_golden(data: bytes, name: str) -> GoldenClip:
                 labels[member, int(index)] = array
             else:
                 stages.setdefault((member, int(index)), {})[stage] = Samples(array[:-1], float(array[-1]))
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, IndexError) as error:
-        raise BundleError(f"{name}: the golden clip is broken ({error}): export the bundle again") from None
+        _check_clip(frames, motion, labels)
+    except (
+        *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(f"{name}: the golden clip is broken ({reason}): export the bundle again") from None
     expected: dict[str, dict[int, Expected]] = {}
     for (member, index), found in labels.items():
         expected.setdefault(member, {})[index] = Expected(found, stages.get((member, index), {}))
     return GoldenClip(frames, motion, expected)
+
+
+def _check_clip(
+    frames: NDArray[np.uint8], motion: NDArray[np.float32], labels: Mapping[tuple[str, int], NDArray[np.uint8]]
+) -> None:
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape}")
+    if motion.shape != (*frames.shape[:3], 2) or not np.isfinite(motion).all():
+        raise ValueError(f"motion is {motion.shape}, or has values that are not finite")
+    for (member, index), each in labels.items():
+        if each.dtype != np.uint8 or each.shape != frames.shape[1:3] or not 0 <= index < len(frames):
+            raise ValueError(f"labels of {member[:40]} for frame {index} are {each.dtype} {each.shape}")

@@ -168,8 +168,8 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
         BundleError: not JSON, another format version, a key missing, or a value of the wrong kind.
     """
     try:
-        data = json.loads(text)
-    except ValueError as error:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{name}: manifest.json is not JSON ({error}): export the bundle again") from None
     if not isinstance(data, dict):
         raise BundleError(f"{name}: manifest.json is not an object: export the bundle again")
@@ -182,7 +182,17 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
     manifest = _decode(Manifest, data, name, "manifest.json")
     if not manifest.scales or not manifest.classes:
         raise BundleError(f"{name}: manifest.json names no classes or no LR scales: export the bundle again")
+    if manifest.interval < 1 or not all(0 < branch.scale <= 1 for branch in manifest.scales):
+        raise BundleError(
+            f"{name}: manifest.json has interval {manifest.interval} and LR scales "
+            f"{[branch.scale for branch in manifest.scales]}, which cannot be: export the bundle again"
+        )
     return manifest
+
+
+def _refuse_constant(constant: str) -> float:
+    """Refuse NaN and Infinity, which Python writes and reads and JSON does not have."""
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def _decode(kind: type[T], value: object, name: str, where: str) -> T:

@@ -56,7 +56,7 @@ from arseg_edge.manifest import (
 SMALLEST_SIDE, LARGEST_SIDE = 32, 8192
 SCALES = (0.3, 0.9)
 _DYNAMIC_EXAMPLE = (64, 96)
-# Neither is a multiple of 8 or 16 in both directions, and the two differ in shape.
+# The second is odd in one direction and no multiple of 8 in either; neither is the size of the example.
 _DYNAMIC_PARITY_SIZES = ((96, 128), (135, 214))
 _MACS_SIZE = (720, 960)
 _TOOLS = ("arseg-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
@@ -110,7 +110,7 @@ def export_bundle(
     lr_sources = _by_scale(lr, scale)
     _check_arguments(size, lr_sources, interval)
     check_writable(path)
-    steps = _Steps(progress, total=len(lr_sources) + 6)
+    steps = _Steps(progress, total=len(lr_sources) + 7)
 
     steps.begin("reading checkpoints")
     weights = _read(family, hr, lr_sources)
@@ -223,14 +223,15 @@ def _nonkeyframe_model(
     with torch.no_grad():
         # Only its shape matters: that of a keyframe's feature at this size.
         keyframe_feature = network.feature(torch.zeros(1, 3, *frame.shape[1:3]))
-    frame_axes = _frame_axes()
+    picture_axes = {1: torch.export.Dim("picture_height"), 2: torch.export.Dim("picture_width")}
     feature_axes = {2: torch.export.Dim("feature_height"), 3: torch.export.Dim("feature_width")}
+    sized = {} if size else {"keyframe_feature": feature_axes, "motion": _frame_axes()}
     return to_onnx(
         graph,
         {"frame": frame, "keyframe_feature": keyframe_feature, "motion": torch.zeros(*frame.shape[:3], 2)},
         outputs=graph.outputs,
         inner=graph.inner,
-        dynamic=None if size else {"frame": frame_axes, "keyframe_feature": feature_axes, "motion": frame_axes},
+        dynamic={"frame": picture_axes, **sized},
         metadata=facts,
     )
 
@@ -239,7 +240,7 @@ def _example_frame(size: tuple[int, int] | None) -> Tensor:
     return torch.zeros(1, *(size or _DYNAMIC_EXAMPLE), 3, dtype=torch.uint8)
 
 
-def _frame_axes() -> dict[int, object]:
+def _frame_axes() -> dict[int, torch.export.Dim]:
     limits = {"min": SMALLEST_SIDE, "max": LARGEST_SIDE}
     return {1: torch.export.Dim("height", **limits), 2: torch.export.Dim("width", **limits)}
 

@@ -36,7 +36,11 @@ class KeyframeGraph(nn.Module):
 
 
 class NonkeyframeGraph(nn.Module):
-    """``frame``, ``keyframe_feature``, ``motion`` [1, H, W, 2] → ``labels``; inner: ``lr_feature``, ``logits``."""
+    """``frame``, ``keyframe_feature``, ``motion`` [1, H, W, 2] → ``labels``; inner: ``lr_feature``, ``logits``.
+
+    The motion says what H and W are. The frame may have that size, or already the LR branch's: then it is
+    taken as it is, and whoever decodes can convert straight to the smaller picture.
+    """
 
     outputs = ("labels",)
     inner = ("lr_feature", "logits")
@@ -50,7 +54,7 @@ class NonkeyframeGraph(nn.Module):
     def forward(self, frame: Tensor, keyframe_feature: Tensor, motion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return labels, the LR feature and the logits [1, n, h, w] at the keyframe feature's size."""
         network = cast(FusionNetwork, self.network)
-        size, size_tensor = _size(frame)
+        size, size_tensor = _size(motion)
         image = normalize_image(
             frame,
             lr_size(*size, self.scale),
@@ -73,9 +77,9 @@ class NonkeyframeGraph(nn.Module):
         return labels, lr_feature, logits
 
 
-def _size(frame: Tensor) -> tuple[Size, Tensor]:
-    """Return (H, W), symbols while a model is exported with dynamic size, and the same as int64 [2]."""
-    size = frame.shape[1], frame.shape[2]
+def _size(map_: Tensor) -> tuple[Size, Tensor]:
+    """Return H and W of [1, H, W, …], symbols while a model is exported for any size, and as int64 [2]."""
+    size = map_.shape[1], map_.shape[2]
     if torch.compiler.is_exporting():
-        return size, torch.onnx.ops.symbolic("Shape", (frame,), {"start": 1, "end": 3}, dtype=torch.int64, shape=(2,))
+        return size, torch.onnx.ops.symbolic("Shape", (map_,), {"start": 1, "end": 3}, dtype=torch.int64, shape=(2,))
     return size, torch.tensor(size)

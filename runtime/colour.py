@@ -25,15 +25,19 @@ class _Converter(threading.local):
         self._kind: tuple[object, ...] = ()
         self._graph = av.filter.Graph()
 
-    def convert(self, picture: av.VideoFrame) -> av.VideoFrame:
-        kind = (picture.width, picture.height, picture.format.name, picture.colorspace, picture.color_range)
+    def convert(self, picture: av.VideoFrame, size: tuple[int, int] | None) -> av.VideoFrame:
+        kind = (
+            *(picture.width, picture.height, picture.format.name),
+            *(picture.colorspace, picture.color_range, size),
+        )
         if kind != self._kind:
             graph = av.filter.Graph()
             source = graph.add_buffer(
                 width=picture.width, height=picture.height, format=picture.format, time_base=_TIME_BASE
             )
-            # "format" makes the graph put a "scale" before it.
-            graph.link_nodes(source, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
+            # "format" makes the graph put a "scale" before it, where there is none.
+            scale = [] if size is None else [graph.add("scale", f"{size[1]}:{size[0]}:flags=area")]
+            graph.link_nodes(source, *scale, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
             self._kind, self._graph = kind, graph
         self._graph.vpush(picture)
         return self._graph.vpull()
@@ -42,6 +46,6 @@ class _Converter(threading.local):
 _converter = _Converter()
 
 
-def to_rgb(picture: av.VideoFrame) -> npt.NDArray[np.uint8]:
-    """The picture as uint8 [H, W, 3], RGB, 0 to 255 (full range)."""
-    return np.ascontiguousarray(_converter.convert(picture).to_ndarray(), dtype=np.uint8)
+def to_rgb(picture: av.VideoFrame, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+    """The picture as uint8 [H, W, 3], RGB, 0 to 255 (full range); with ``size`` (H, W), averaged down to it."""
+    return np.ascontiguousarray(_converter.convert(picture, size).to_ndarray(), dtype=np.uint8)

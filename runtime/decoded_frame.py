@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import cached_property
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +36,8 @@ class DecodedFrame:
     """Data between this frame and the one before could not be decoded."""
     corrupt: bool = False
     """The decoder had to conceal parts of it."""
+    arrived: float | None = None
+    """``time.monotonic()`` when its data came in, from a live source; None from any other."""
 
     @property
     def time(self) -> float:
@@ -55,3 +58,9 @@ class DecodedFrame:
     def rgb(self) -> npt.NDArray[np.uint8]:
         """uint8 [H, W, 3], converted when first asked for."""
         return to_rgb(self.picture) if isinstance(self.picture, av.VideoFrame) else self.picture
+
+    def rgb_at(self, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """uint8 [*size, 3], averaged down to ``size`` (H, W) straight from the decoded picture."""
+        if isinstance(self.picture, av.VideoFrame):
+            return to_rgb(self.picture, size)
+        return np.asarray(cv2.resize(self.picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)

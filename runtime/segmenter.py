@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -20,11 +20,15 @@ from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Result, Speed
 from arseg_edge.runtime.checks import check_frame, checked_motion
 from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.pipeline import ReadyFrame, frames_ahead
 from arseg_edge.runtime.providers import ProviderLike
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.schedule import check_interval
 from arseg_edge.runtime.sessions import Sessions, load_sessions
 from arseg_edge.runtime.source import Source, SourceLike, open_source
+
+LrResize = Literal["exact", "fast"]
+"""How a frame becomes the LR branch's picture: as in training, or straight from the decoder's, averaged down."""
 
 _STEP_TIME_BASE: Final = Fraction(1, 25)
 """A caller who decodes has times of their own; results of ``step`` count at a nominal rate."""
@@ -37,11 +41,12 @@ class Segmenter:
     its source at once.
     """
 
-    def __init__(self, bundle: Bundle, sessions: Sessions, *, interval: int, resize: bool) -> None:
+    def __init__(self, bundle: Bundle, sessions: Sessions, *, interval: int, resize: bool, lr_resize: LrResize) -> None:
         self.bundle = bundle
         self.interval = interval
         self._sessions = sessions
         self._resize = resize
+        self._lr_resize = lr_resize
         self._steps = 0
         self._since_keyframe = 0
         self._frame_size: tuple[int, int] | None = None
@@ -101,29 +106,38 @@ class Segmenter:
         self.reset()
         owner = self._owner = object()
         frames = motion_frames(source, self.interval, self.manifest.motion.chaining)
+        ready = frames_ahead(frames, self._image, live=False)
         try:
-            for frame in frames:
+            for each in ready:
                 if self._owner is not owner:
                     raise SequenceError(
                         "the segmenter was used for something else while a stream ran: load a segmenter for each stream"
                     )
-                yield self._run_frame(frame)
+                yield self._run_frame(each)
         finally:
-            frames.close()
+            ready.close()
             if owned:
                 source.close()
             if self._owner is owner:
                 self._sessions.forget()
 
-    def _run_frame(self, frame: MotionFrame) -> Result:
-        start = perf_counter()
-        rgb = frame.rgb
+    def _image(self, frame: MotionFrame) -> NDArray[np.uint8]:
+        """Return the picture that the branch for ``frame`` takes."""
+        height, width = self._check_size(frame.decoded.height, frame.decoded.width)
+        if self._lr_resize == "fast" and not frame.is_keyframe:
+            return frame.decoded.rgb_at((int(height * self._sessions.scale), int(width * self._sessions.scale)))
+        return _resized(frame.rgb, (height, width))
+
+    def _run_frame(self, ready: ReadyFrame) -> Result:
+        frame = ready.frame
+        size = frame.decoded.height, frame.decoded.width
+        labels, stage, milliseconds = self._segment(ready.image, frame.motion, size)
         stages = {
             "decode": frame.decode_ms,
             "motion": frame.motion_ms,
-            "convert": (perf_counter() - start) * 1e3,
+            "convert": ready.convert_ms,
+            stage: milliseconds,
         }
-        labels, stage, milliseconds = self._segment(rgb, frame.motion)
         return Result(
             labels=labels,
             index=frame.index,
@@ -133,7 +147,7 @@ class Segmenter:
             keyframe_reason=frame.keyframe_reason,
             distance=frame.distance,
             motion_source=frame.motion_source,
-            speed=Speed({**stages, stage: milliseconds}, self.provider, self.native),
+            speed=Speed(stages, self.provider, self.native),
             picture=frame.decoded,
         )
 
@@ -183,7 +197,9 @@ class Segmenter:
         if motion is None and not keyframe and not self._sessions.has_keyframe:
             reason = "first"
         self._owner = self
-        labels, stage, milliseconds = self._segment(rgb, motion)
+        labels, stage, milliseconds = self._segment(
+            _resized(rgb, self._check_size(height, width)), motion, (height, width)
+        )
         index, self._steps = self._steps, self._steps + 1
         self._since_keyframe = 0 if motion is None else self._since_keyframe + 1
         self._frame_size = (height, width)
@@ -226,23 +242,23 @@ class Segmenter:
         return f"Segmenter({self.bundle!r}, interval={self.interval}, {self.provider})"
 
     def _segment(
-        self, rgb: NDArray[np.uint8], motion: NDArray[np.float32] | None
+        self, image: NDArray[np.uint8], motion: NDArray[np.float32] | None, size: tuple[int, int]
     ) -> tuple[NDArray[np.uint8], str, float]:
-        """Return labels, the name of the stage that made them, and its milliseconds."""
-        height, width = rgb.shape[:2]
-        size = self._check_size(height, width)
+        """Return labels for a frame of ``size`` (H, W), the stage that made them, and its milliseconds.
+
+        ``image`` is what the branch takes; ``motion`` is [H, W, 2].
+        """
+        network_size = self._check_size(*size)
         start = perf_counter()
-        if size != (height, width):
-            rgb = np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-            if motion is not None:
-                ratio = np.array([size[1] / width, size[0] / height], np.float32)
-                motion = np.asarray(cv2.resize(motion, size[::-1]), np.float32) * ratio
         if motion is None:
-            stage, labels = "hr", self._sessions.run_keyframe(rgb)
+            stage, labels = "hr", self._sessions.run_keyframe(image)
         else:
-            stage, labels = "lr", self._sessions.run_nonkeyframe(rgb, motion)
-        if size != (height, width):
-            back = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+            if network_size != size:
+                ratio = np.array([network_size[1] / size[1], network_size[0] / size[0]], np.float32)
+                motion = np.asarray(cv2.resize(motion, network_size[::-1]), np.float32) * ratio
+            stage, labels = "lr", self._sessions.run_nonkeyframe(image, motion)
+        if network_size != size:
+            back = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
             labels = np.asarray(back, np.uint8)
         return labels, stage, (perf_counter() - start) * 1e3
 
@@ -268,6 +284,12 @@ class Segmenter:
         return height, width
 
 
+def _resized(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    if rgb.shape[:2] == size:
+        return rgb
+    return np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 @dataclass(frozen=True)
 class _Given:
     """A picture that is RGB already."""
@@ -283,8 +305,11 @@ def load_segmenter(
     interval: int | None = None,
     scale: float | None = None,
     resize: bool = False,
+    lr_resize: LrResize = "exact",
 ) -> Segmenter:
     """Open a bundle and load its networks; see :func:`arseg_edge.load`."""
+    if lr_resize not in ("exact", "fast"):
+        raise UsageError(f"lr_resize {lr_resize!r}: must be exact or fast")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
     if interval is not None:
@@ -296,4 +321,5 @@ def load_segmenter(
         sessions,
         interval=bundle.manifest.interval if interval is None else interval,
         resize=resize,
+        lr_resize=lr_resize,
     )

@@ -37,9 +37,12 @@ class Sessions:
 
     provider: Provider
     native: bool
+    scale: float
+    """Of the LR branch."""
     _keyframe: onnxruntime.InferenceSession
     _nonkeyframe: onnxruntime.InferenceSession
     _feature: onnxruntime.OrtValue | None = None
+    _size: tuple[int, int] | None = None
 
     @property
     def has_keyframe(self) -> bool:
@@ -54,20 +57,32 @@ class Sessions:
         """Return the labels uint8 [H, W] of ``frame`` uint8 [H, W, 3], and keep its feature.
 
         Raises:
-            OperatorError: ONNX Runtime fails.
+            OperatorError: ONNX Runtime fails; then there is no keyframe.
         """
+        size = frame.shape[0], frame.shape[1]
+        feature, self._feature = self._feature, None
+        if self._size != size:
+            feature, self._size = None, size
         binding = self._keyframe.io_binding()
         batch = _batch(frame)
         binding.bind_cpu_input("frame", batch)
-        labels = _bind_labels(binding, frame)
-        binding.bind_output("feature", self.provider.device)
+        labels = _bind_labels(binding, size)
+        if feature is None:
+            binding.bind_output("feature", self.provider.device)
+        else:
+            # The last keyframe's place: of the same shape, and needed no longer.
+            binding.bind_ortvalue_output("feature", feature)
         with _as_operator_error(KEYFRAME):
             self._keyframe.run_with_iobinding(binding)
         self._feature = binding.get_outputs()[1]
         return labels
 
     def run_nonkeyframe(self, frame: Frame, motion: Motion) -> Labels:
-        """Return the labels of ``frame``; ``motion`` float32 [H, W, 2], pixels to the last keyframe.
+        """Return the labels uint8 [H, W] of ``frame``.
+
+        Args:
+            frame: uint8 [H, W, 3], or already of the LR branch's size.
+            motion: float32 [H, W, 2], pixels to the last keyframe.
 
         Raises:
             OperatorError: ONNX Runtime fails.
@@ -80,7 +95,7 @@ class Sessions:
         binding.bind_cpu_input("frame", batch)
         binding.bind_ortvalue_input("keyframe_feature", self._feature)
         binding.bind_cpu_input("motion", motions)
-        labels = _bind_labels(binding, frame)
+        labels = _bind_labels(binding, motion.shape[:2])
         with _as_operator_error("nonkeyframe.onnx"):
             self._nonkeyframe.run_with_iobinding(binding)
         return labels
@@ -101,7 +116,8 @@ def load_sessions(
         BundleError: a member is damaged, or there is no branch for ``scale``.
     """
     keyframe = bundle.read(KEYFRAME)
-    member = bundle.manifest.low_resolution(scale).member
+    low = bundle.manifest.low_resolution(scale)
+    member = low.member
     nonkeyframe = bundle.read(member)
     wanted, automatic = candidates(providers)
     for position, provider in enumerate(wanted):
@@ -112,6 +128,7 @@ def load_sessions(
             return Sessions(
                 provider,
                 library is not None,
+                low.scale,
                 open_session(keyframe, provider, threads, f"{bundle.path}: {KEYFRAME}", library),
                 open_session(nonkeyframe, provider, threads, f"{bundle.path}: {member}", library),
             )
@@ -160,8 +177,8 @@ def _batch(frame: Frame) -> Frame:
     return np.ascontiguousarray(frame)[None]
 
 
-def _bind_labels(binding: onnxruntime.IOBinding, frame: Frame) -> Labels:
-    labels = np.empty((1, *frame.shape[:2]), np.uint8)
+def _bind_labels(binding: onnxruntime.IOBinding, size: tuple[int, ...]) -> Labels:
+    labels = np.empty((1, *size), np.uint8)
     binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
     first: Labels = labels[0]
     return first

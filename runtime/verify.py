@@ -11,11 +11,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle
-from arseg_edge.errors import ProviderError
+from arseg_edge.errors import BundleError, OperatorError, ProviderError
 from arseg_edge.golden import Expected, GoldenClip, read_golden
 from arseg_edge.onnx_bytes import with_outputs
 from arseg_edge.runtime.native import library_path
-from arseg_edge.runtime.providers import CPU, Provider, ProviderLike, candidates
+from arseg_edge.runtime.providers import CPU, Provider, ProviderLike, candidates, warn_of_fallback
 from arseg_edge.runtime.sessions import open_session
 
 TOLERANCE = 1e-3
@@ -69,7 +69,7 @@ def verify(
 
     Raises:
         BundleError: a member is damaged.
-        OperatorError: ONNX Runtime does not take a graph.
+        OperatorError: ONNX Runtime does not take or does not run a graph.
         ProviderError: the provider cannot be had.
     """
     golden = read_golden(bundle.read(GOLDEN), str(bundle.path))
@@ -79,10 +79,12 @@ def verify(
         library = library_path() if provider.name == CPU else None
         try:
             findings = _replay(models, golden, provider, threads, library)
-        except ProviderError:
-            if automatic and position < len(wanted) - 1:
-                continue
-            raise
+        except ProviderError as error:
+            if position == len(wanted) - 1:
+                raise
+            if automatic:
+                warn_of_fallback(provider, error)
+            continue
         break
     blame = None
     first_bad = next((finding for finding in findings if not finding.passed), None)
@@ -120,7 +122,11 @@ def _replay(
                 with_outputs(models[member], inner), provider, threads, member, library
             )
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, inputs), strict=True))
+        try:
+            return dict(zip(names, session.run(names, inputs), strict=True))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise OperatorError(f"{member}: ONNX Runtime failed on {provider.name} ({reason}): try another") from error
 
     sessions: dict[str, onnxruntime.InferenceSession] = {}
     findings: list[Finding] = []
@@ -142,6 +148,9 @@ def _replay(
 
 
 def _compare(member: str, index: int, expected: Expected, found: Mapping[str, NDArray[Any]]) -> list[Finding]:
+    unknown = sorted(set(expected.stages) - set(found))
+    if unknown:
+        raise BundleError(f"golden clip: {member} has no stage {unknown[0]!r}: export the bundle again")
     errors = {stage: samples.error(found[stage]) for stage, samples in expected.stages.items()}
     labels = found["labels"][0]
     same_shape = labels.shape == expected.labels.shape

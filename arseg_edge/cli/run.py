@@ -16,6 +16,7 @@ import click
 import numpy as np
 
 import arseg_edge
+from arseg_edge.cli.interrupt import held_interrupt
 from arseg_edge.cli.options import json_option, parse_provider, print_json, provider_option, threads_option
 from arseg_edge.errors import UsageError
 from arseg_edge.results import Result
@@ -76,16 +77,31 @@ def run(
 
         with open_source(video) as source:
             if output is None and labels is None and frames is None:
-                output = Path(f"{Path(video).stem}-labels.mp4")
+                # Resolved, so that a directory named . has a name too.
+                output = Path(f"{Path(video).resolve().stem}-labels.mp4")
             targets = [str(target) for target in (output, labels, frames) if target is not None]
+            _refuse_same_paths(video, targets)
             summary = Summary(video, str(model), segmenter.provider, segmenter.native, targets)
             try:
                 _run(segmenter, source, output, labels, frames, opacity, summary)
             except KeyboardInterrupt:
                 summary.interrupted = True
+                # A video of no frames is not written.
+                summary.outputs = [target for target in targets if target == "-" or Path(target).exists()]
                 summary.show(as_json, to_stderr=frames == "-")
                 raise
     summary.show(as_json, to_stderr=frames == "-")
+
+
+def _refuse_same_paths(video: str, targets: list[str]) -> None:
+    taken = {Path(video).resolve(): "the video itself"}
+    for target in targets:
+        if target == "-":
+            continue
+        path = Path(target).resolve()
+        if path in taken:
+            raise UsageError(f"{target} is {taken[path]}: name another output")
+        taken[path] = "named for two outputs"
 
 
 @dataclass
@@ -164,7 +180,7 @@ def _run(
 ) -> None:
     start = time.perf_counter()
     try:
-        with contextlib.ExitStack() as stack:
+        with held_interrupt() as check_interrupt, contextlib.ExitStack() as stack:
             sinks = [stack.enter_context(sink) for sink in _sinks(segmenter, source, output, labels, frames, opacity)]
             results = stack.enter_context(contextlib.closing(segmenter.stream(source)))
             for result in _with_progress(results, source.frame_count):
@@ -173,6 +189,7 @@ def _run(
                     sink.append(result)
                 summary.add(result)
                 summary.milliseconds.setdefault("output", []).append((time.perf_counter() - began) * 1e3)
+                check_interrupt()
     finally:
         summary.seconds = time.perf_counter() - start
 

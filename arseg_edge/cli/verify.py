@@ -17,7 +17,7 @@ from arseg_edge.cli.options import (
     provider_option,
     threads_option,
 )
-from arseg_edge.errors import ParityError
+from arseg_edge.errors import ParityError, ProviderError
 
 
 @click.command()
@@ -27,10 +27,12 @@ from arseg_edge.errors import ParityError
 @json_option
 def verify(bundle: Path, provider: str, threads: int | None, as_json: bool) -> None:
     """Replay BUNDLE's golden clip here, stage by stage; exits with 6 where one is off, and says what is."""
-    from arseg_edge.runtime.cpu_budget import usable_cores
-    from arseg_edge.runtime.verify import verify as replay
-
     opened = read_bundle(bundle)
+    try:
+        from arseg_edge.runtime.cpu_budget import usable_cores
+        from arseg_edge.runtime.verify import verify as replay
+    except ImportError as error:
+        raise ProviderError(f'{error.name} is not installed: pip install "arseg-edge[cpu]"') from None
     outcome = replay(opened, providers=parse_provider(provider), threads=threads or usable_cores())
     if as_json:
         print_json({**dataclasses.asdict(outcome), "passed": outcome.passed})

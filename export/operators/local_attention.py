@@ -29,6 +29,8 @@ from arseg_edge.operators import LOCAL_ATTENTION
 
 TILE = 8
 _OUT_OF_WINDOW = -1e30
+# The PyTorch form goes over bands of rows of about this many values: memory stays bounded.
+_BAND_ELEMENTS = 1 << 22
 
 # {t}: tile, {r}: radius, {e}: tile with its surroundings; the mask is put in afterwards.
 _BODY = """
@@ -171,9 +173,21 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, *, kernel_size: i
     if torch.compiler.is_exporting():
         return emit(LOCAL_ATTENTION, (query, key, value), {"kernel_size": kernel_size}, shape=query.shape)
     radius = kernel_size // 2
+    c, h, w = query.shape[1:]
+    keys, values = (F.pad(each, [radius] * 4) for each in (key, value))
+    rows = max(1, _BAND_ELEMENTS // (c * w))
+    bands = []
+    for top in range(0, h, rows):
+        band = slice(top, top + rows)
+        around = slice(top, min(top + rows, h) + 2 * radius)
+        bands.append(_attend(query[:, :, band], keys[:, :, around], values[:, :, around], kernel_size))
+    return torch.cat(bands, dim=2)
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, kernel_size: int) -> Tensor:
+    """Attend for [N, C, h, w]; keys and values [N, C, h + k − 1, w + k − 1] reach beyond it on all sides."""
     h, w = query.shape[-2:]
     offsets = [(dy, dx) for dy in range(kernel_size) for dx in range(kernel_size)]
-    keys, values = (F.pad(each, [radius] * 4) for each in (key, value))
     scores = [(query * keys[..., dy : dy + h, dx : dx + w]).sum(1) for dy, dx in offsets]
     weights = torch.stack(scores, dim=1).softmax(dim=1)
     attended = torch.zeros_like(query)

@@ -15,8 +15,8 @@ Attribute ``sampling`` names the rule:
     number samples outside.
 ``consistent``
     For newly trained models: dx is multiplied by w/W and dy by h/H, the map is resized with half-pixel
-    centres, and the sampling point is (x + dx, y + dy). Bilinear, the border repeats. A displacement that
-    is not a number counts as none.
+    centres, and the sampling point is (x + dx, y + dy). Bilinear, the border repeats. A component of the
+    motion that is not a number counts as zero, an infinite one reaches the border.
 
 The kernel is ``runtime/native/motion_warp.cc``.
 """
@@ -106,11 +106,14 @@ _CONSISTENT = f"""
 MotionWarp <sampling> (feature, motion) => (warped)
 {{
     {_HEAD}
-    resized_raw = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">
-        (planes, , , target)
     zero_float = Constant <value = float {{0.0}}> ()
-    undefined = IsNaN (resized_raw)
-    resized = Where (undefined, zero_float, resized_raw)
+    undefined = IsNaN (planes)
+    numbers = Where (undefined, zero_float, planes)
+    low = Constant <value = float {{-1e30}}> ()
+    high = Constant <value = float {{1e30}}> ()
+    bounded = Clip (numbers, low, high)
+    resized = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">
+        (bounded, , , target)
     dx_full, dy_full = Split <axis = 1, num_outputs = 2> (resized)
     dx = Mul (dx_full, ratio_x)
     dy = Mul (dy_full, ratio_y)
@@ -147,10 +150,10 @@ def motion_warp(feature: Tensor, motion: Tensor, *, sampling: Sampling) -> Tenso
     h, w = feature.shape[-2:]
     ratio_y, ratio_x = h / motion.shape[1], w / motion.shape[2]
     ratio = motion.new_tensor([ratio_y if published else ratio_x, ratio_y])
+    if not published:
+        motion = motion.nan_to_num(0.0).clamp(-1e30, 1e30)
     planes = (motion * ratio).permute(0, 3, 1, 2)
     dx, dy = F.interpolate(planes, size=(h, w), mode="bilinear", align_corners=published).unbind(1)
-    if not published:
-        dx, dy = dx.nan_to_num(0.0), dy.nan_to_num(0.0)
     x = torch.arange(w, dtype=feature.dtype, device=feature.device) + dx
     y = torch.arange(h, dtype=feature.dtype, device=feature.device)[:, None] + dy
     x = 2.0 * x / max(w - 1, 1) - (0.0 if published and w == 1 else 1.0)

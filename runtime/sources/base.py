@@ -29,6 +29,10 @@ class Source(ABC):
     """Seconds in one unit of ``pts``."""
     frame_count: int | None = None
     """An estimate, for a progress display."""
+    live: bool = False
+    """Frames come when they happen: who falls behind must leave some out. Known once it is opened."""
+    reconnects: int = 0
+    """How often a live source was lost and found again, so far."""
 
     @abstractmethod
     def frames(self) -> Iterator[DecodedFrame]:
@@ -40,6 +44,9 @@ class Source(ABC):
             FrameError: when an iterable gives something that is not a frame.
             SequenceError: after ``close``.
         """
+
+    def interrupt(self) -> None:  # noqa: B027 - most sources never wait
+        """Make ``frames`` end soon where it waits for data; the only method that any thread may call."""
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Release what is open; safe to call twice and in the middle of ``frames``."""
@@ -54,17 +61,35 @@ class Source(ABC):
 
 
 class Clock:
-    """Gives each frame a timestamp later than the one before: missing ones are filled in, others raised."""
+    """Gives each frame a timestamp later than the one before.
+
+    Missing timestamps are filled in. One that does not rise is raised; where they fall by more than a second, as
+    in streams that were joined, time goes on from there.
+    """
 
     def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
+        self._time_base = time_base
         self._step = max(1, round(1 / ((rate or NOMINAL_RATE) * time_base)))
+        self._second = round(1 / time_base)
         self._last: int | None = None
+        self._offset = 0
+        self._gap: int | None = None
+
+    def restart(self, seconds: float) -> None:
+        """The next frame comes so many seconds after the last, whatever its timestamp."""
+        self._gap = max(self._step, round(seconds / self._time_base))
 
     def stamp(self, pts: int | None) -> int:
         """The timestamp to use for a frame that the stream stamps with ``pts``."""
-        if pts is None:
-            pts = 0 if self._last is None else self._last + self._step
-        elif self._last is not None:
-            pts = max(pts, self._last + 1)
-        self._last = pts
-        return pts
+        if self._last is None:
+            self._last = pts or 0
+        elif pts is None:
+            self._last += self._step if self._gap is None else self._gap
+        else:
+            if self._gap is not None:
+                self._offset = self._last + self._gap - pts
+            elif pts + self._offset < self._last - self._second:
+                self._offset = self._last + self._step - pts
+            self._last = max(pts + self._offset, self._last + 1)
+        self._gap = None
+        return self._last

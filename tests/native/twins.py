@@ -26,7 +26,7 @@ def _half_pixel(size: int, to: int) -> Array:
 def _interpolate(array: Array, positions: Array, axis: int) -> Array:
     size = array.shape[axis]
     first = np.minimum(np.floor(positions).astype(int), size - 1)
-    second = np.minimum(first + 1, size - 1)
+    second = np.minimum(np.ceil(positions).astype(int), size - 1)
     share = (positions - first).reshape([-1 if i == axis else 1 for i in range(array.ndim)])
     return np.take(array, first, axis) * (1 - share) + np.take(array, second, axis) * share
 

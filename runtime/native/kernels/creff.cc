@@ -18,7 +18,7 @@ constexpr int64_t kRingBytes = 1 << 20;
 constexpr int64_t kLrRows = 2;
 constexpr int64_t kBatchRows = kQueryRows;          // warped and convolved at a time
 constexpr int64_t kWarpedRows = kBatchRows + 2;
-constexpr int64_t kAhead = 4;  // channels
+constexpr int64_t kAhead = 4;                       // channels, for prefetching
 constexpr int64_t kResizedRows = kQueryRows + 2;
 
 struct Buffers {
@@ -114,35 +114,32 @@ class Strip {
  private:
   // Several rows at a time, channel by channel: each channel's plane lies in other pages of memory, so what is read of
   // one is read in one go, and asked for some channels ahead.
-  void warp(int64_t y, int64_t rows) {
+  void warp(int64_t rows) {
     const WarpGeometry geometry{a_.height, a_.width, a_.motion_height, a_.motion_width, a_.sampling};
-    const int64_t x_first = band_.x_begin - pad_ - 1, columns = b_.warped.columns;
+    const int64_t x_first = band_.x_begin - pad_ - 1, columns = b_.warped.columns, y = next_warped_;
     const float* motion = a_.motion + band_.image * a_.motion_height * a_.motion_width * 2;
     for (int64_t r = 0; r < rows; ++r) plan_row(geometry, motion, y + r, x_first, columns, b_.warp[r]);
     const int64_t right = geometry.step_right(), down = geometry.step_down(), plane_size = a_.height * a_.width;
     const float* plane = a_.keyframe_feature + band_.image * a_.channels * plane_size;
     for (int64_t c = 0; c < a_.channels; ++c, plane += plane_size) {
-      const int64_t ahead = smaller(kAhead, a_.channels - 1 - c) * plane_size;
+      const float* ahead = plane + smaller(kAhead, a_.channels - 1 - c) * plane_size + down;
       for (int64_t r = 0; r < rows; ++r) {
         float* const output = b_.warped.slot(y + r) + c * columns;
         for (int64_t j = 0; j < columns; j += kLanes) {
-          __builtin_prefetch(plane + ahead + down + b_.warp[r].offset[j]);
+          __builtin_prefetch(ahead + b_.warp[r].offset[j]);
           store(output + j, sample(plane, right, down, b_.warp[r], j));
         }
       }
     }
     for (int64_t r = 0; r < rows; ++r) clear_outside(b_.warped.slot(y + r), a_.channels, columns, x_first, a_.width);
+    next_warped_ += rows;
   }
 
   void make_keys_and_values(int64_t end) {
     while (next_key_ < end) {
       const int64_t batch_end = smaller(next_key_ + kBatchRows, end);
       const int64_t warped_end = smaller(batch_end + 1, a_.height);
-      while (next_warped_ < warped_end) {
-        const int64_t rows = smaller(kBatchRows, warped_end - next_warped_);
-        warp(next_warped_, rows);
-        next_warped_ += rows;
-      }
+      while (next_warped_ < warped_end) warp(smaller(kBatchRows, warped_end - next_warped_));
       for (; next_key_ < batch_end; ++next_key_) make_key_and_value(next_key_);
     }
   }

@@ -57,23 +57,22 @@ inline Displacement displacement_at(const WarpGeometry& g, const float* motion, 
   const bool published = g.sampling == Sampling::kPublished;
   const Neighbours column =
       published ? corners_aligned(x, g.motion_width, g.width) : half_pixel(x, g.motion_width, g.width);
-  const float* above = motion + row.first * g.motion_width * 2;
-  const float* below = motion + row.second * g.motion_width * 2;
-  double mean[2];
-  for (int axis = 0; axis < 2; ++axis) {
-    double a = above[column.first * 2 + axis], b = above[column.second * 2 + axis];
-    double c = below[column.first * 2 + axis], d = below[column.second * 2 + axis];
-    if (!published) {
-      a = without_nonfinite(static_cast<float>(a)), b = without_nonfinite(static_cast<float>(b));
-      c = without_nonfinite(static_cast<float>(c)), d = without_nonfinite(static_cast<float>(d));
-    }
-    const double upper = a * (1 - column.share) + b * column.share;
-    const double lower = c * (1 - column.share) + d * column.share;
-    mean[axis] = upper * (1 - row.share) + lower * row.share;
-  }
   const double ratio_y = static_cast<double>(g.height) / static_cast<double>(g.motion_height);
   const double ratio_x = published ? ratio_y : static_cast<double>(g.width) / static_cast<double>(g.motion_width);
-  return {mean[0] * ratio_x, mean[1] * ratio_y};
+  const float* const above = motion + row.first * g.motion_width * 2;
+  const float* const below = motion + row.second * g.motion_width * 2;
+  const auto mean = [&](int axis) {
+    const auto at = [&](const float* line, int64_t i) {
+      const float value = line[i * 2 + axis];
+      return published ? static_cast<double>(value) : without_nonfinite(value);
+    };
+    const double first = at(above, column.first);
+    if (column.share == 0 && row.share == 0) return first;
+    const double upper = first * (1 - column.share) + at(above, column.second) * column.share;
+    const double lower = at(below, column.first) * (1 - column.share) + at(below, column.second) * column.share;
+    return upper * (1 - row.share) + lower * row.share;
+  };
+  return {mean(0) * ratio_x, mean(1) * ratio_y};
 }
 
 // A sampling position in one dimension: the first of two neighbours that are both inside, and their weights.

@@ -1,0 +1,71 @@
+"""The video stream of an opened container: which one, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from arseg_edge.errors import CodecError, SourceError
+from arseg_edge.runtime.sources.base import NOMINAL_RATE
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is known of a video stream before anything of it is decoded."""
+
+    stream: VideoStream
+    decoder: VideoCodecContext
+    """Set up for motion vectors. With slice threads only: frame threads lose vectors where there are B-frames."""
+    frame_rate: Fraction | None
+    time_base: Fraction
+    frame_count: int | None
+    bounded: bool
+    """It says how long or how large it is; a camera does not."""
+
+
+def video_track(container: InputContainer, name: str) -> Track:
+    """Choose the best video stream.
+
+    Raises:
+        SourceError: there is none.
+        CodecError: nothing here decodes it.
+    """
+    stream = container.streams.best("video")
+    if stream is None and container.streams.video:
+        stream = container.streams.video[0]  # the best one is chosen among those with a decoder
+    if not isinstance(stream, VideoStream):
+        raise SourceError(f"{name}: no video stream in it; give a source that has one")
+    decoder = stream.codec_context
+    if decoder is None:
+        raise CodecError(
+            f"{name}: no decoder for its video stream; "
+            "convert it first (ffmpeg -i IN -c:v libx264 -bf 0 -refs 1 OUT.mp4)"
+        )
+    decoder.thread_type = "SLICE"
+    decoder.options = {"flags2": "+export_mvs"}
+    decoder.copy_opaque = True
+    rate = stream.average_rate or stream.guessed_rate
+    time_base = stream.time_base or 1 / NOMINAL_RATE
+    return Track(
+        stream=stream,
+        decoder=decoder,
+        frame_rate=rate,
+        time_base=time_base,
+        frame_count=stream.frames or _estimate(container, stream, rate, time_base),
+        bounded=container.duration is not None or container.size > 0,
+    )
+
+
+def _estimate(container: InputContainer, stream: VideoStream, rate: Fraction | None, time_base: Fraction) -> int | None:
+    if rate is None:
+        return None
+    if stream.duration is not None:
+        return round(stream.duration * time_base * rate)
+    if container.duration is not None:
+        return round(Fraction(container.duration, av.time_base) * rate)
+    return None

@@ -1,0 +1,175 @@
+"""``arseg-edge run``: what it writes, where, and what it says of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from clips import INTERVAL
+from conftest import FRAMES, Command
+
+import arseg_edge
+from arseg_edge.runtime.providers import CUDA
+
+
+def video_times(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        return [float(frame.pts * frame.time_base) for frame in container.decode(stream)]
+
+
+def test_all_outputs(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
+    overlay, maps, lines = tmp_path / "overlay.mp4", tmp_path / "maps", tmp_path / "frames.jsonl"
+    done = arseg("run", clip, "-m", tiny_bundle, "-o", overlay, "--labels", maps, "--frames", lines)
+    assert done.code == 0
+    assert done.err == ""
+    assert f"{FRAMES} frames in" in done.out
+    assert "2 keyframes (first 1, interval 1)" in done.out
+    assert [line.removeprefix("wrote ") for line in done.out.splitlines()[3:]] == [
+        str(overlay),
+        str(maps),
+        str(lines),
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frames.jsonl", "maps", "overlay.mp4"]
+
+    assert video_times(overlay) == video_times(clip)
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    pngs = sorted(maps.iterdir())
+    with arseg_edge.load(tiny_bundle) as segmenter:
+        results = list(segmenter.stream(clip))
+        colours = np.array([each.colour for each in segmenter.classes], np.uint8)
+    for result, record, png in zip(results, records, pngs, strict=True):
+        assert (record["index"], record["pts"], record["seconds"]) == (result.index, result.pts, result.time)
+        assert (record["keyframe"], record["reason"]) == (result.is_keyframe, result.keyframe_reason)
+        assert list(record["shares"]) == ["sky", "road", "car"]
+        shares = np.bincount(result.labels.ravel(), minlength=3) / result.labels.size
+        np.testing.assert_allclose(list(record["shares"].values()), shares, atol=2e-6)
+        assert set(record["milliseconds"]) == set(result.speed.milliseconds)
+        picture = cv2.cvtColor(cv2.imread(str(png)), cv2.COLOR_BGR2RGB)
+        np.testing.assert_array_equal(picture, colours[result.labels])
+
+
+def test_json(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.mkv"
+    done = arseg("run", clip, "-m", tiny_bundle, "-o", overlay, "--json", "--interval", "5", "--scale", "0.3")
+    assert done.code == 0
+    facts = done.json
+    assert facts["frames"] == FRAMES
+    assert facts["keyframes"] == sum(facts["keyframe_reasons"].values()) == 4  # 0, 5, 10 and the intra frame 12
+    assert facts["keyframe_reasons"] == {"first": 1, "interval": 2, "intra": 1}
+    assert facts["motion_sources"] == {"bitstream": FRAMES - 4}
+    assert facts["outputs"] == [str(overlay)]
+    assert facts["provider"].endswith("ExecutionProvider")
+    assert facts["interrupted"] is False
+    assert {"decode", "hr", "lr", "output"} <= set(facts["milliseconds"])
+    assert facts["frames_per_second"] > 0
+
+
+def test_the_overlay_is_named_after_the_video(
+    arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert arseg("run", clip, "-m", tiny_bundle).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["street-labels.mp4"]
+
+
+def test_a_directory_of_images(
+    arseg: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "walk"
+    images.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((64, 96, 3), 40 * number, np.uint8))
+    monkeypatch.chdir(images)
+    assert arseg("run", ".", "-m", tiny_bundle).code == 0
+    assert len(video_times(images / "walk-labels.mp4")) == 3
+
+
+def test_frames_on_standard_output(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
+    done = arseg("run", clip, "-m", tiny_bundle, "--frames", "-")
+    assert done.code == 0
+    assert [json.loads(line)["index"] for line in done.out.splitlines()] == list(range(FRAMES))
+    assert f"{FRAMES} frames" in done.err  # the summary makes room for the data
+    assert "wrote" not in done.err
+
+
+def test_frames_alone_write_no_overlay(
+    arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert arseg("run", clip, "-m", tiny_bundle, "--frames", "frames.jsonl").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["frames.jsonl"]
+
+
+def test_a_bundle_of_one_size(arseg: Command, tiny_fixed_bundle: Path, clip: Path, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    assert arseg("run", clip, "-m", tiny_fixed_bundle, "--resize", "--labels", maps).code == 0
+    assert cv2.imread(str(next(maps.iterdir()))).shape == (360, 480, 3)
+
+
+@pytest.mark.parametrize("opacity", ["0", "1"])
+def test_opacity(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path, opacity: str) -> None:
+    overlay = tmp_path / "overlay.mp4"
+    assert arseg("run", clip, "-m", tiny_bundle, "-o", overlay, "--opacity", opacity).code == 0
+    with av.open(str(overlay)) as shown, av.open(str(clip)) as plain:
+        pictures = [next(each.decode(video=0)).to_ndarray(format="rgb24") for each in (shown, plain)]
+    assert (cv2.PSNR(*pictures) > 30) == (opacity == "0")
+
+
+def test_progress_goes_to_a_terminal_only(
+    arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    done = arseg("run", clip, "-m", tiny_bundle, "--json", "-o", tmp_path / "overlay.mp4")
+    assert done.json["frames"] == FRAMES
+    assert "segmenting" in terminal.getvalue()
+
+
+def test_a_provider_with_options(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
+    provider = "CPUExecutionProvider:arena_extend_strategy=kSameAsRequested"
+    done = arseg("run", clip, "-m", tiny_bundle, "--provider", provider, "--json", "-o", tmp_path / "overlay.mp4")
+    assert done.json["provider"] == "CPUExecutionProvider"
+
+
+def test_a_fall_back_is_told(
+    arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    real = onnxruntime.InferenceSession
+
+    def session(model: bytes, options: Any = None, providers: Any = ()) -> Any:
+        if any(CUDA in each for each in providers):
+            raise RuntimeError("CUDAExecutionProvider: no driver")
+        return real(model, options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    arguments = ("run", clip, "-m", tiny_bundle, "-o", tmp_path / "overlay.mp4", "--json")
+    done = arseg(*arguments)
+    assert done.json["provider"] == "CPUExecutionProvider"
+    assert done.err.startswith("warning: CUDAExecutionProvider cannot be used")
+    assert len(done.err.splitlines()) == 1
+    asked = arseg(*arguments, "--provider", "cuda")
+    assert asked.code == 4
+    assert asked.err.startswith("error: CUDAExecutionProvider does not load")
+
+
+def test_the_interval_of_the_bundle(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
+    done = arseg("run", clip, "-m", tiny_bundle, "--frames", "-")
+    keys = [record["index"] for record in map(json.loads, done.out.splitlines()) if record["keyframe"]]
+    assert keys == [0, INTERVAL]

@@ -1,0 +1,211 @@
+"""Verify passes on what export made, and names what is off: member, operator or provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pytest
+
+from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle, read_bundle, write_bundle
+from arseg_edge.errors import BundleError, OperatorError
+from arseg_edge.golden import Expected, GoldenClip, Samples, read_golden
+from arseg_edge.onnx_bytes import _fields
+from arseg_edge.runtime import verify as verify_module
+from arseg_edge.runtime.providers import CPU, Provider
+from arseg_edge.runtime.sessions import open_session
+from arseg_edge.runtime.verify import Finding, Verification, verify
+
+FAKE = "FakeExecutionProvider"
+LIBRARY = Path("libarseg_ops.so")
+
+Weights = npt.NDArray[np.float32]
+
+
+def with_weights(model: bytes, change: Callable[[Weights], Weights]) -> bytes:
+    """Return the model with its largest float32 initializer changed (fields 7, 5 and 9 of onnx.proto)."""
+    buffer = bytearray(model)
+    found: list[Weights] = []
+    for number, graph in _fields(memoryview(buffer)):
+        if number == 7 and isinstance(graph, memoryview):
+            for kind, tensor in _fields(graph):
+                if kind == 5 and isinstance(tensor, memoryview):
+                    fields = dict(_fields(tensor))
+                    if fields.get(2) == 1 and isinstance(raw := fields.get(9), memoryview):
+                        found.append(np.frombuffer(raw, np.float32))
+    largest = max(found, key=len)
+    assert len(largest) >= 8 * 8 * 9
+    largest[:] = change(largest)
+    return bytes(buffer)
+
+
+def rewritten(bundle: Bundle, target: Path, members: Mapping[str, bytes]) -> Bundle:
+    """Write the bundle with other members, under checksums that fit them."""
+    content = {name: members.get(name, bundle.read(name)) for name in bundle.manifest.members}
+    return write_bundle(target, bundle.manifest, content)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return read_bundle(tiny_bundle)
+
+
+@pytest.mark.parametrize("native", ["1", "0"])
+def test_what_export_made_passes(
+    tiny_bundle: Path, tiny_fixed_bundle: Path, native: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARSEG_EDGE_NATIVE", native)
+    for path in (tiny_bundle, tiny_fixed_bundle):
+        outcome = verify(read_bundle(path), providers="cpu")
+        assert outcome.passed
+        assert outcome.blame is None
+        assert outcome.provider == CPU
+        assert outcome.native <= (native == "1")
+        seen = {(finding.member, finding.stage) for finding in outcome.findings}
+        lr = {(member, stage) for member in MEMBERS[1:] for stage in ("lr_feature", "logits", "labels")}
+        assert seen == {(KEYFRAME, "feature"), (KEYFRAME, "labels")} | lr
+        assert all(finding.error <= finding.tolerance == 1e-3 for finding in outcome.findings)
+
+
+MEMBERS = (KEYFRAME, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx")
+
+
+# Members
+
+
+@pytest.mark.parametrize("member", [*MEMBERS, GOLDEN])
+def test_a_damaged_member(bundle: Bundle, tmp_path: Path, member: str) -> None:
+    data = bytearray(bundle.path.read_bytes())
+    data[data.index(bundle.read(member)) + 4321] ^= 1
+    path = tmp_path / "damaged.arseg"
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match=member):
+        verify(read_bundle(path))
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_other_weights_under_a_checksum_that_fits(bundle: Bundle, tmp_path: Path, member: str) -> None:
+    other = rewritten(
+        bundle, tmp_path / "other.arseg", {member: with_weights(bundle.read(member), lambda weights: weights[::-1])}
+    )
+    outcome = verify(other)
+    assert not outcome.passed
+    assert outcome.blame is not None
+    assert outcome.blame.split(":")[0].endswith(f"in {member}")
+    assert f"{member} itself" in outcome.blame
+    off = {finding.member for finding in outcome.findings if not finding.passed}
+    # A feature that is off spoils all that is fused with it; one LR branch does not spoil another.
+    assert off == (set(MEMBERS) if member == KEYFRAME else {member})
+
+
+def test_what_is_no_number_is_off(bundle: Bundle, tmp_path: Path) -> None:
+    spoilt = with_weights(bundle.read(KEYFRAME), lambda weights: weights * np.float32(np.nan))
+    outcome = verify(rewritten(bundle, tmp_path / "nan.arseg", {KEYFRAME: spoilt}))
+    (feature,) = [f for f in outcome.findings if (f.member, f.stage) == (KEYFRAME, "feature")]
+    assert feature.error == np.inf
+    assert not feature.passed
+    assert not outcome.passed
+
+
+@pytest.mark.parametrize(("error", "passed"), [(0.0, True), (1e-3, True), (1.1e-3, False), (np.nan, False)])
+def test_the_tolerance(error: float, passed: bool) -> None:
+    finding = Finding(KEYFRAME, 0, "feature", error, 1e-3)
+    assert finding.passed is passed
+    assert Verification(CPU, False, (finding,), None).passed is passed
+
+
+# The golden clip
+
+
+def with_golden(bundle: Bundle, target: Path, clip: GoldenClip) -> Bundle:
+    return rewritten(bundle, target, {GOLDEN: clip.to_bytes()})
+
+
+def test_labels_of_another_size(bundle: Bundle, tmp_path: Path) -> None:
+    golden = read_golden(bundle.read(GOLDEN), "golden")
+    labels = golden.expected[KEYFRAME][0].labels[:-1]
+    clip = GoldenClip(golden.frames, golden.motion, {KEYFRAME: {0: Expected(labels, {})}})
+    (finding,) = verify(with_golden(bundle, tmp_path / "cut.arseg", clip)).findings
+    assert finding.error == np.inf
+
+
+def test_a_stage_that_no_member_has(bundle: Bundle, tmp_path: Path) -> None:
+    golden = read_golden(bundle.read(GOLDEN), "golden")
+    stages = {"dream": Samples(np.zeros(4, np.float32), 1.0)}
+    expected = Expected(golden.expected[KEYFRAME][0].labels, stages)
+    clip = GoldenClip(golden.frames, golden.motion, {KEYFRAME: {0: expected}})
+    with pytest.raises(BundleError, match=r"golden clip: keyframe\.onnx has no stage 'dream'"):
+        verify(with_golden(bundle, tmp_path / "dream.arseg", clip))
+
+
+def test_a_frame_that_onnxruntime_cannot_run(bundle: Bundle, tmp_path: Path) -> None:
+    golden = read_golden(bundle.read(GOLDEN), "golden")
+    clip = GoldenClip(golden.frames[..., :2], golden.motion, golden.expected)
+    with pytest.raises(OperatorError, match=r"keyframe\.onnx: ONNX Runtime failed on CPU") as raised:
+        verify(with_golden(bundle, tmp_path / "two.arseg", clip))
+    assert "\n" not in str(raised.value)
+
+
+# Operators and providers
+
+
+class Off:
+    """A session whose outputs of some stages are off."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, stages: set[str]) -> None:
+        self._session = session
+        self._stages = stages
+
+    def get_outputs(self) -> Any:
+        return self._session.get_outputs()
+
+    def run(self, names: list[str], inputs: Any) -> list[npt.NDArray[Any]]:
+        outputs = self._session.run(names, inputs)
+        return [1 - each if name in self._stages else each for name, each in zip(names, outputs, strict=True)]
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, member: str, stages: set[str]) -> None:
+    """Let everything but standard operators on the CPU get these stages of a member wrong."""
+
+    def open_(model: bytes, provider: Provider, threads: int, name: str, library: object | None) -> Any:
+        session = open_session(model, Provider(CPU), threads, name, None)
+        plain = provider.name == CPU and library is None
+        return session if plain or name != member else Off(session, stages)
+
+    monkeypatch.setattr(verify_module, "open_session", open_)
+
+
+@pytest.mark.parametrize(
+    ("member", "stages", "suspect"),
+    [
+        (KEYFRAME, {"feature", "labels"}, "feature in keyframe.onnx: the keyframe network or NormalizeImage"),
+        (KEYFRAME, {"labels"}, "labels in keyframe.onnx: SegmentationLabels"),
+        ("nonkeyframe.onnx", {"lr_feature", "logits"}, "lr_feature in nonkeyframe.onnx: the LR network"),
+        ("nonkeyframe-0.3.onnx", {"logits", "labels"}, "logits in nonkeyframe-0.3.onnx: Creff"),
+    ],
+)
+def test_an_operator_of_the_native_library(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, member: str, stages: set[str], suspect: str
+) -> None:
+    monkeypatch.setattr(verify_module, "library_path", lambda: LIBRARY)
+    spoil(monkeypatch, member, stages)
+    outcome = verify(bundle, providers="cpu")
+    assert outcome.native
+    assert not outcome.passed
+    assert outcome.blame is not None
+    assert outcome.blame.startswith(suspect)
+    assert "native library" in outcome.blame
+    assert "ARSEG_EDGE_NATIVE=0" in outcome.blame
+
+
+def test_a_provider(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [FAKE, CPU])
+    spoil(monkeypatch, "nonkeyframe.onnx", {"logits"})
+    outcome = verify(bundle, providers=FAKE)
+    assert outcome.provider == FAKE
+    assert not outcome.native
+    assert outcome.blame == f"logits in nonkeyframe.onnx: provider {FAKE}; the CPU gets it right, use --provider cpu"
