@@ -188,9 +188,7 @@ def _check_members(path: Path, manifest: Manifest, sizes: Mapping[str, int]) -> 
     """Check that the archive holds what the manifest says, no more and no less."""
     for branch in manifest.scales:
         if not _NONKEYFRAME.fullmatch(branch.member):
-            raise BundleError(
-                f"{path}: manifest.json: no branch runs from {branch.member[:80]!r}: export the bundle again"
-            )
+            raise BundleError(f"{path}: {branch.member[:80]!r} cannot hold an LR branch: export the bundle again")
     needed = {KEYFRAME, GOLDEN, *(branch.member for branch in manifest.scales)}
     for name in sorted(needed | set(manifest.members)):
         if name not in manifest.members:

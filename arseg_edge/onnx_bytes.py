@@ -7,7 +7,7 @@ is https://protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -108,14 +108,26 @@ def _encoded(value: int) -> bytes:
 
 def tiny_model() -> bytes:
     """Return a model that computes ``y = Relu(x)`` for float32 [4]: enough to see whether a provider runs."""
+    return _model("Relu", {"x": (4,)}, (4,))
 
-    def value(name: str) -> bytes:
-        shape = _field(1, _number(1, 4))
-        tensor = _number(1, 1) + _field(2, shape)
+
+def matmul_model(size: int) -> bytes:
+    """Return a model that multiplies float32 ``a`` and ``b`` [size, size]: the rate that others are held against."""
+    return _model("MatMul", {"a": (size, size), "b": (size, size)}, (size, size))
+
+
+def _model(operator: str, inputs: Mapping[str, Sequence[int]], output: Sequence[int]) -> bytes:
+    """Return a model of one standard operator with output ``y``."""
+
+    def value(name: str, shape: Sequence[int]) -> bytes:
+        dimensions = b"".join(_field(1, _number(1, length)) for length in shape)
+        tensor = _number(1, 1) + _field(2, dimensions)
         return _field(1, name.encode()) + _field(2, _field(1, tensor))
 
-    node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Relu")
-    graph = _field(1, node) + _field(2, b"tiny") + _field(11, value("x")) + _field(12, value("y"))
+    names = b"".join(_field(1, name.encode()) for name in inputs)
+    node = names + _field(2, b"y") + _field(4, operator.encode())
+    values = b"".join(_field(11, value(name, shape)) for name, shape in inputs.items())
+    graph = _field(1, node) + _field(2, operator.encode()) + values + _field(12, value("y", output))
     return _number(1, 9) + _field(7, graph) + _field(8, _number(2, 18))
 
 

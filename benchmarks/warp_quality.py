@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.runtime.motion import Chaining
-from arseg_edge.runtime.motion.chain import look_up
+from arseg_edge.runtime.motion.agreement import look_up
 from arseg_edge.runtime.read_motion import read_motion
 from arseg_edge.runtime.source import open_source
 

@@ -65,14 +65,14 @@ class Sessions:
             feature, self._size = None, size
         binding = self._keyframe.io_binding()
         batch = _batch(frame)
-        binding.bind_cpu_input("frame", batch)
-        labels = _bind_labels(binding, size)
-        if feature is None:
-            binding.bind_output("feature", self.provider.device)
-        else:
-            # The last keyframe's place: of the same shape, and needed no longer.
-            binding.bind_ortvalue_output("feature", feature)
         with _as_operator_error(KEYFRAME):
+            binding.bind_cpu_input("frame", batch)
+            labels = _bind_labels(binding, size)
+            if feature is None:
+                binding.bind_output("feature", self.provider.device)
+            else:
+                # The last keyframe's place: of the same shape, and needed no longer.
+                binding.bind_ortvalue_output("feature", feature)
             self._keyframe.run_with_iobinding(binding)
         self._feature = binding.get_outputs()[1]
         return labels
@@ -92,11 +92,11 @@ class Sessions:
         binding = self._nonkeyframe.io_binding()
         # Bound arrays are used where they are and not held: they must outlive the run.
         batch, motions = _batch(frame), np.ascontiguousarray(motion, np.float32)[None]
-        binding.bind_cpu_input("frame", batch)
-        binding.bind_ortvalue_input("keyframe_feature", self._feature)
-        binding.bind_cpu_input("motion", motions)
-        labels = _bind_labels(binding, motion.shape[:2])
         with _as_operator_error("nonkeyframe.onnx"):
+            binding.bind_cpu_input("frame", batch)
+            binding.bind_ortvalue_input("keyframe_feature", self._feature)
+            binding.bind_cpu_input("motion", motions)
+            labels = _bind_labels(binding, motion.shape[:2])
             self._nonkeyframe.run_with_iobinding(binding)
         return labels
 
@@ -107,8 +107,11 @@ def load_sessions(
     providers: ProviderLike | Sequence[ProviderLike] | None,
     threads: int,
     scale: float | None,
+    native: bool = True,
 ) -> Sessions:
     """Load a bundle's sessions on the first provider that works.
+
+    ``native`` allows the native library, where it is there and ``ARSEG_EDGE_NATIVE`` does not forbid it.
 
     Raises:
         ProviderError: none does.
@@ -124,7 +127,7 @@ def load_sessions(
         try:
             # Elsewhere than on the CPU the function bodies serve: the native kernels would draw every
             # tensor through the CPU's memory.
-            library = library_path() if provider.name == CPU else None
+            library = library_path() if native and provider.name == CPU else None
             return Sessions(
                 provider,
                 library is not None,
@@ -141,15 +144,20 @@ def load_sessions(
 
 
 def open_session(
-    model: bytes, provider: Provider, threads: int, name: str, library: object | None
+    model: bytes,
+    provider: Provider,
+    threads: int,
+    name: str,
+    library: object | None,
+    options: onnxruntime.SessionOptions | None = None,
 ) -> onnxruntime.InferenceSession:
-    """Return a session for ``model``, with the native ``library`` if one is given.
+    """Return a session for ``model``, with the native ``library`` and further ``options`` if they are given.
 
     Raises:
         ProviderError: the provider does not load.
         OperatorError: ONNX Runtime does not take the graph or the library.
     """
-    options = onnxruntime.SessionOptions()
+    options = options or onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -11,14 +11,16 @@ from typing import TypeAlias
 from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.sources.base import Source
-from arseg_edge.runtime.sources.images import ImageSource
+from arseg_edge.runtime.sources.images import IMAGE_SUFFIXES, ImageSource
 from arseg_edge.runtime.sources.iterable import IterableSource, Picture
+from arseg_edge.runtime.sources.network import STANDARD_INPUT, NetworkSource, is_device, scheme
 from arseg_edge.runtime.sources.video import VideoSource
 
 __all__ = ["DecodedFrame", "Source", "SourceLike", "open_source"]
 
 SourceLike: TypeAlias = "str | os.PathLike[str] | Iterable[Picture]"
-"""A video file, a directory of images, a URL, or an iterable of RGB uint8 [H, W, 3] and ``av.VideoFrame``."""
+"""A video or image file, a directory of images, a URL, a capture device (``/dev/video0``), ``-`` for standard input,
+or an iterable of RGB uint8 [H, W, 3] and ``av.VideoFrame``."""
 
 
 def open_source(source: SourceLike) -> Source:
@@ -30,19 +32,28 @@ def open_source(source: SourceLike) -> Source:
         UsageError: not a source at all.
     """
     if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-            return VideoSource(name)
-        path = Path(name)
-        try:
-            path.stat()
-            return ImageSource(path) if path.is_dir() else VideoSource(name)
-        except SourceError:
-            raise
-        except OSError as error:
-            raise SourceError(f"{name}: {error.strerror}; check the path and its permissions") from None
+        return _open(os.fspath(source))
     if isinstance(source, Iterable):
         return IterableSource(source)
     raise UsageError(
         f"source of type {type(source).__name__}: give a path, a URL, or an iterable of RGB arrays or av.VideoFrame"
     )
+
+
+def _open(location: str) -> Source:
+    if location == STANDARD_INPUT or scheme(location) not in (None, "file"):
+        return NetworkSource(location)
+    if scheme(location) == "file":
+        return VideoSource(location)
+    path = Path(location)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode) or path.suffix.lower() in IMAGE_SUFFIXES:
+            return ImageSource(path)
+        if stat.S_ISFIFO(mode) or is_device(location):
+            return NetworkSource(location)
+        return VideoSource(location)
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{location}: {error.strerror}; check the path and its permissions") from None

@@ -34,9 +34,26 @@ def keys_of(value: Any, where: Path_ = ()) -> list[Path_]:
     return found
 
 
-DOCUMENT = Path(__file__).parent / "data" / "tiny.arseg"
-with zipfile.ZipFile(DOCUMENT) as _archive:
-    KEYS = keys_of(json.loads(_archive.read("manifest.json")))
+with zipfile.ZipFile(Path(__file__).parent / "data" / "tiny.arseg") as _archive:
+    DOCUMENT = json.loads(_archive.read("manifest.json"))
+KEYS = keys_of(DOCUMENT)
+
+
+def original(way: Path_) -> Any:
+    value = DOCUMENT
+    for step in way:
+        value = value[step]
+    return value
+
+
+def fits(way: Path_, value: Any) -> bool:
+    """Say whether the value is of the kind that stands there, even where it makes no sense."""
+    number = isinstance(value, float) and isinstance(original(way), float)
+    return type(value) is type(original(way)) or number or (way == ("size",) and value is None)
+
+
+VALUES: tuple[Any, ...] = (True, 1.5, "text", [], {}, None, [[]], {"a": 1})
+UNFIT = [(way, value) for way in KEYS for value in VALUES if not fits(way, value)]
 
 
 def changed(text: str, way: Path_, value: Any = None, *, drop: bool = False) -> str:
@@ -88,15 +105,8 @@ def test_missing_key_is_named(text: str, way: Path_) -> None:
         assert f"lacks {way[-1]}: export the bundle again" in message
 
 
-@pytest.mark.parametrize("value", [True, 1.5, "text", [], {}, None, [[]], {"a": 1}], ids=repr)
-@pytest.mark.parametrize("way", KEYS, ids=lambda way: ".".join(map(str, way)))
+@pytest.mark.parametrize(("way", "value"), UNFIT, ids=repr)
 def test_value_of_another_kind_is_refused(text: str, way: Path_, value: Any) -> None:
-    original = json.loads(text)
-    for step in way:
-        original = original[step]
-    number = isinstance(value, float) and isinstance(original, float)
-    if type(value) is type(original) or number or (way == ("size",) and value is None):
-        pytest.skip("of the same kind")
     assert "export the bundle again" in refused(changed(text, way, value))
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import click
 
 from arseg_edge import __version__
+from arseg_edge.cli.bench import bench
 from arseg_edge.cli.doctor import doctor
 from arseg_edge.cli.export import export
 from arseg_edge.cli.info import info
@@ -29,7 +30,7 @@ def cli() -> None:
     """Segment compressed video cheaply: AR-Seg with ONNX Runtime."""
 
 
-for command in (export, run, info, verify, doctor):
+for command in (export, run, bench, info, verify, doctor):
     cli.add_command(command)
 
 

@@ -15,7 +15,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any, ClassVar, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -84,10 +83,3 @@ class MotionChain(ABC):
     @abstractmethod
     def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The reference's positions at these places, clipped to the picture: a new array [H, W, 2]."""
-
-
-def look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any], interpolation: int) -> npt.NDArray[Any]:
-    """``positions`` at ``places``, where those outside the picture are taken to its border."""
-    no_second_map: Any = None  # OpenCV's stubs do not know that there need not be one
-    found = cv2.remap(positions, places, no_second_map, interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found)

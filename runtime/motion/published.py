@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from arseg_edge.runtime.motion.chain import MotionChain, look_up
+from arseg_edge.runtime.motion.agreement import look_up
+from arseg_edge.runtime.motion.chain import MotionChain
 from arseg_edge.runtime.motion.vectors import spread
 
 _FAR = 1 << 14  # beyond any picture, and its sum with a coordinate still fits into 16 bits

@@ -1,4 +1,4 @@
-"""A directory of images."""
+"""An image, or a directory of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
 
 class ImageSource(Source):
-    """The images of a directory in natural order (2 before 10), at the nominal rate."""
+    """One image, or those of a directory in natural order (2 before 10), at the nominal rate."""
 
-    def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
-        self._paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._paths = [path]
+        if path.is_dir():
+            self._paths = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
         if not self._paths:
             kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-            raise SourceError(f"{folder}: no images in this directory; it needs files of {kinds}")
+            raise SourceError(f"{path}: no images in this directory; it needs files of {kinds}")
         self.frame_count = len(self._paths)
         self.height, self.width = _read(self._paths[0]).shape[:2]
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
 import av.filter
 import numpy as np
+from av.sidedata.sidedata import SideData
 
 from arseg_edge.runtime.motion.vectors import BLOCK, VectorRecords
 
@@ -38,7 +40,7 @@ def turn_of(picture: av.VideoFrame) -> Turn:
     if side_data is None:
         return Turn(False, False, False)
     # (x, y) is shown at (a x + c y, b x + d y): libavutil/display.h
-    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(side_data), np.int32)[:5])
+    a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(cast(SideData, side_data)), np.int32)[:5])
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Turn(True, mirrored=c < 0, flipped=b < 0)
     return Turn(False, mirrored=a < 0, flipped=d < 0)

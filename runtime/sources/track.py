@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 import av
 from av.container import InputContainer
@@ -12,6 +13,9 @@ from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SourceError
 from arseg_edge.runtime.sources.base import NOMINAL_RATE
+
+_PLAYLISTS: Final = frozenset({"hls", "dash"})
+"""Formats of which only the list of what there is has a size."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def video_track(container: InputContainer, name: str) -> Track:
         frame_rate=rate,
         time_base=time_base,
         frame_count=stream.frames or _estimate(container, stream, rate, time_base),
-        bounded=container.duration is not None or container.size > 0,
+        bounded=container.duration is not None or (container.size > 0 and container.format.name not in _PLAYLISTS),
     )
 
 

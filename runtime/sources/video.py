@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _LONGEST_GAP: Final = 100
 """Failures to read a packet, one right after the other, that end a damaged file."""
 
+_TURNING: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+"""Containers that can say how to turn the picture."""
+
 
 class DecodedSource(Source):
     """What all sources share that FFmpeg decodes; they differ in where ``_packets`` come from."""
@@ -123,16 +126,27 @@ class VideoSource(DecodedSource):
         super().__init__(location)
         self._closed = False
         try:
-            self._container = av.open(location)
+            self._container = av.open(location, metadata_errors="replace")
         except av.error.InvalidDataError:
             raise SourceError(f"{location}: not a video; give one that FFmpeg can open") from None
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{location}: cannot be opened ({error.strerror}); check it and try again") from None
         try:
             self._start(video_track(self._container, location))
+            if self._container.format.name in _TURNING and self._is_transposed():
+                self.width, self.height = self.height, self.width
         except BaseException:
             self._container.close()
             raise
+
+    def _is_transposed(self) -> bool:
+        """Whether frames come out with rows and columns exchanged; what a stream says of that is on its frames."""
+        try:
+            with av.open(self.name, metadata_errors="replace") as other:
+                first = next(other.decode(other.streams[self._track.stream.index]), None)
+        except (av.error.FFmpegError, OSError):
+            return False
+        return isinstance(first, av.VideoFrame) and turn_of(first).transposed
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         failures = 0

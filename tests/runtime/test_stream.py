@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -306,3 +308,16 @@ def test_memory_stays_constant_over_any_number_of_frames(tiny_bundle: Path) -> N
         assert result.index == count - 1
     assert process.memory_info().rss - warm < 20e6
     assert warm > 0
+
+
+def test_leaving_the_program_in_mid_stream(tiny_bundle: Path, clip: Path) -> None:
+    code = (
+        "import sys, arseg_edge\n"
+        "segmenter = arseg_edge.load(sys.argv[1], threads=1)\n"
+        "stream = segmenter.stream(sys.argv[2])\n"
+        "print(next(stream).index, next(stream).index)\n"
+    )
+    for _ in range(3):
+        command = [sys.executable, "-c", code, str(tiny_bundle), str(clip)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "0 1\n", "")

@@ -33,7 +33,7 @@ struct Strips {
 // small, but enough of them to keep many threads busy.
 inline Strips cut(int64_t height, int64_t width, int64_t widest, int64_t row_multiple) {
   constexpr int64_t kTasksWanted = 16;
-  constexpr int64_t kLowestBand = 18;
+  constexpr int64_t kLowestBand = 40;
   const int64_t vectors = (width + kLanes - 1) / kLanes;
   const int64_t most = larger(widest / kLanes, 1);
   const int64_t strips = (vectors + most - 1) / most;

@@ -1,0 +1,66 @@
+"""Choosing among guesses where the keyframe shows a frame's content, by which one shows what the frame shows.
+
+A guess is a map of *positions*, float32 [h, w, 2]: (x, y) in the keyframe for each pixel of the frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from arseg_edge.runtime.motion.luma import Luma
+
+Positions = npt.NDArray[np.float32]
+
+MISMATCH: Final = 20
+"""Grey levels: a pixel whose surroundings differ by more shows something else."""
+
+
+def pixel_grid(height: int, width: int) -> Positions:
+    """Each pixel's own position, float32 [height, width, 2]."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return np.stack([x, y], axis=-1)
+
+
+def look_up(source: npt.NDArray[Any], places: npt.NDArray[Any], interpolation: int) -> npt.NDArray[Any]:
+    """``source`` at ``places``, where those outside the picture are taken to its border."""
+    no_second_map: Any = None  # OpenCV's stubs do not know that there need not be one
+    found = cv2.remap(source, places, no_second_map, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found)
+
+
+def disagreement(luma: Luma, keyframe: Luma, positions: Positions | None, side: int) -> Luma:
+    """How far the keyframe at these positions (None: the same place) differs from the frame around each pixel.
+
+    The mean absolute difference over ``side`` x ``side`` pixels, in grey levels.
+    """
+    shown = keyframe if positions is None else look_up(keyframe, positions, cv2.INTER_LINEAR)
+    return np.asarray(cv2.blur(cv2.absdiff(luma, shown), (side, side)), np.uint8)
+
+
+class Choice:
+    """The best of the guesses taken so far, pixel by pixel; the earlier one where two are as good."""
+
+    def __init__(self, luma: Luma, keyframe: Luma, first: Positions, side: int) -> None:
+        self._luma, self._keyframe, self._side = luma, keyframe, side
+        self.positions = first.copy()
+        self.difference = disagreement(luma, keyframe, first, side)
+
+    def offer(self, guess: Positions, *, still: bool = False) -> None:
+        """Take one more; ``still`` says that it is the grid itself."""
+        difference = disagreement(self._luma, self._keyframe, None if still else guess, self._side)
+        cv2.copyTo(guess, cv2.compare(difference, self.difference, cv2.CMP_LT), self.positions)
+        cv2.min(difference, self.difference, self.difference)
+
+    @property
+    def mismatch(self) -> float:
+        """The share of pixels that show something else than the keyframe at their positions."""
+        return mismatch(self.difference)
+
+
+def mismatch(difference: Luma) -> float:
+    """The share of pixels that differ by more than ``MISMATCH``."""
+    return cv2.countNonZero(cv2.compare(difference, MISMATCH, cv2.CMP_GT)) / difference.size

@@ -1,0 +1,138 @@
+"""Following frames back to their keyframe on the working picture, from vectors, pixels, or both.
+
+Each frame's motion is put together from guesses, pixel by pixel the one that shows in the keyframe what the
+frame shows (``agreement``):
+
+1. the vectors, composed with what the frame before knew, where they surely point to it;
+   resolved (``resolve``), where they may point elsewhere;
+   the motion of before, gone on evenly, where there are none;
+2. optical flow to the keyframe (``flow``), searched from there;
+3. no motion.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from arseg_edge.runtime.motion import resolve
+from arseg_edge.runtime.motion.agreement import Choice, Positions, look_up, pixel_grid
+from arseg_edge.runtime.motion.flow import Flow
+from arseg_edge.runtime.motion.luma import Luma
+from arseg_edge.runtime.motion.vectors import PixelVectors, VectorRecords, block_motion
+
+_SIDE: Final = 5
+"""Pixels of the working picture around a pixel by which guesses are compared."""
+_SIDE_SMALL: Final = 3
+"""The same at half its size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A frame followed to its keyframe."""
+
+    motion: npt.NDArray[np.float32]
+    """[H, W, 2], (dx, dy) in pixels from the frame to its keyframe."""
+    mismatch: float
+    """The share of pixels, 0 to 1, that show something else than the keyframe there."""
+
+
+@dataclass(eq=False)
+class _Known:
+    """What a frame knows of its place in the keyframe."""
+
+    positions: Positions
+    small: Positions | None = None
+    """At half the size; made when first needed."""
+
+
+class Tracker:
+    """Follows frames to a keyframe; ``restart`` there, then ``follow`` each frame in display order."""
+
+    def __init__(self, *, flow: bool = True) -> None:
+        """With ``flow`` False nothing but vectors is used."""
+        self._from_vectors = Flow(finest=2, stride=8, iterations=6) if flow else None
+        self._from_nothing = Flow(finest=1, stride=5, iterations=4) if flow else None
+        self._size = (0, 0)
+        self._grid = self._small_grid = np.empty((0, 0, 2), np.float32)
+        self._known: deque[_Known] = deque(maxlen=resolve.REFERENCES)
+
+    def restart(self, luma: Luma, height: int, width: int) -> None:
+        """Begin at a keyframe of ``height`` x ``width`` pixels with this working picture."""
+        if self._size != (height, width) or self._grid.shape[:2] != luma.shape:
+            rows, columns = luma.shape
+            small = (rows + 1) // 2, (columns + 1) // 2
+            self._size = height, width
+            self._grid, self._small_grid = pixel_grid(rows, columns), pixel_grid(*small)
+            self._vectors = PixelVectors(self._size, (rows, columns))
+            self._small_vectors = PixelVectors(self._size, small)
+            self._limit = np.broadcast_to(np.array([columns - 1, rows - 1], np.float32), self._grid.shape).copy()
+            self._scale = width / columns, height / rows, 0, 0
+        self._distance = 0
+        self._keyframe, self._small_keyframe = luma, _halved(luma)
+        self._known.clear()
+        self._known.append(_Known(self._grid, self._small_grid))
+
+    def follow(self, luma: Luma, vectors: VectorRecords | None, *, sure: bool = False) -> Track:
+        """Take the next frame; ``sure`` says that its vectors point to the frame before."""
+        self._distance += 1
+        if vectors is None:
+            first, search = self._onward(self._known[0].positions, self._grid), self._from_nothing
+        elif sure:
+            past = self._vectors.spread(block_motion(vectors, *self._size))
+            first = look_up(self._known[0].positions, cv2.add(self._grid, past), cv2.INTER_LINEAR)
+            search = self._from_vectors
+        else:
+            first, search = self._resolved(luma, vectors), self._from_vectors
+        choice = Choice(luma, self._keyframe, first, _SIDE)
+        if search is not None:
+            choice.offer(search.find(luma, self._keyframe, self._grid, first))
+        choice.offer(self._grid, still=True)
+        positions = choice.positions
+        cv2.min(positions, self._limit, positions)
+        cv2.max(positions, 0, positions)
+        self._known.appendleft(_Known(positions))
+        displacement = cv2.multiply(cv2.subtract(positions, self._grid), self._scale)
+        height, width = self._size
+        motion = cv2.resize(displacement, (width, height), interpolation=cv2.INTER_LINEAR)
+        return Track(np.asarray(motion, np.float32), choice.mismatch)
+
+    def _resolved(self, luma: Luma, vectors: VectorRecords) -> Positions:
+        past, future = (
+            self._small_vectors.spread(block_motion(vectors, *self._size, future=future))
+            if ((vectors["source"] > 0) == future).any()
+            else None
+            for future in (False, True)
+        )
+        known = []
+        for frame in self._known:
+            if frame.small is None:
+                frame.small = _resampled(frame.positions, self._grid, self._small_grid)
+            known.append(frame.small)
+        onward = self._onward(known[0], self._small_grid)
+        choice = Choice(_halved(luma), self._small_keyframe, onward, _SIDE_SMALL)
+        for guess in resolve.guesses(self._small_grid, known, past, future):
+            choice.offer(guess)
+        return _resampled(choice.positions, self._small_grid, self._grid)
+
+    def _onward(self, before: Positions, grid: Positions) -> Positions:
+        """Where the content would lie if every pixel of the frame before moved on evenly."""
+        share = 1 / (self._distance - 1) if self._distance > 1 else 0.0
+        return np.asarray(cv2.addWeighted(before, 1 + share, grid, -share, 0), np.float32)
+
+
+def _halved(luma: Luma) -> Luma:
+    rows, columns = luma.shape
+    return np.asarray(cv2.resize(luma, ((columns + 1) // 2, (rows + 1) // 2), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _resampled(positions: Positions, grid: Positions, other: Positions) -> Positions:
+    """The same motion on a grid of another size."""
+    (rows, columns), (height, width) = grid.shape[:2], other.shape[:2]
+    displacement = cv2.resize(cv2.subtract(positions, grid), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.add(other, cv2.multiply(displacement, (width / columns, height / rows, 0, 0))), np.float32)

@@ -1,0 +1,130 @@
+"""Reading packets on a thread of its own.
+
+FFmpeg cannot be told from outside to give up waiting for data, and a container must not be closed while it is
+read. So the thread that waits owns the container, and closes it when FFmpeg returns; whoever wants its packets
+waits as long as it likes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from arseg_edge.errors import SourceError
+from arseg_edge.runtime.sources.track import Track, video_track
+
+READ_AHEAD: Final = 256
+"""Packets that wait to be decoded; with so many, reading waits too."""
+
+ANALYSIS: Final = 2.0
+"""Seconds of the stream that FFmpeg may look at to find out what it is."""
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Nobody wants what was waited for."""
+
+
+class Connection:
+    """One attempt at a source, from opening to its end."""
+
+    def __init__(
+        self, location: str, name: str, *, format: str | None, options: dict[str, str], timeout: float
+    ) -> None:
+        self._location, self._name = location, name
+        self._format, self._options, self._timeout = format, options, timeout
+        self._changed = threading.Condition()
+        self._waiting: deque[Packet[VideoStream]] = deque()
+        self._track: Track | None = None
+        self._error: BaseException | None = None
+        self._ended = self._abandoned = False
+        # A daemon: reading from a pipe cannot be interrupted by anything but data.
+        threading.Thread(target=self._run, name="arseg-edge reading", daemon=True).start()
+
+    def track(self) -> Track:
+        """Wait for the source to open.
+
+        Raises:
+            SourceError: no answer in time.
+            CodecError: nothing here decodes it.
+            Interrupted: abandoned.
+            FFmpegError, OSError: what FFmpeg says.
+        """
+        with self._changed:
+            # It may take as long to be reached, and then as long to be understood.
+            self._wait(lambda: self._track is not None, self._timeout + ANALYSIS, "no answer")
+            if self._track is None:
+                raise self._error or SourceError(f"{self._name}: no video stream in it; give a source that has one")
+            return self._track
+
+    def packets(self) -> Iterator[Packet[VideoStream]]:
+        """All packets until the stream ends; the ``opaque`` of each is the time when it came in.
+
+        Raises:
+            SourceError: nothing came for too long.
+            Interrupted: abandoned.
+            FFmpegError, OSError: what FFmpeg says.
+        """
+        while True:
+            with self._changed:
+                self._wait(lambda: bool(self._waiting), self._timeout, "no data")
+                if not self._waiting:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                packet = self._waiting.popleft()
+                self._changed.notify_all()
+            yield packet
+
+    def abandon(self) -> None:
+        """End all waiting; the thread closes the container as soon as FFmpeg returns. Any thread may call it."""
+        with self._changed:
+            self._abandoned = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _wait(self, ready: Callable[[], bool], timeout: float, lack: str) -> None:
+        if not self._changed.wait_for(lambda: ready() or self._ended or self._abandoned, timeout):
+            raise SourceError(f"{self._name}: {lack} for {timeout:g} s; check the address, the sender and the network")
+        if self._abandoned:
+            raise Interrupted
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            with av.open(
+                self._location,
+                format=self._format,
+                options=self._options,
+                timeout=(self._timeout, self._timeout),
+                metadata_errors="replace",
+            ) as container:
+                self._read(container)
+        except BaseException as caught:
+            error = caught
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify_all()
+
+    def _read(self, container: InputContainer) -> None:
+        track = video_track(container, self._name)
+        with self._changed:
+            self._track = track
+            self._changed.notify_all()
+        for packet in container.demux(track.stream):
+            if not packet.size:
+                continue
+            packet.opaque = time.monotonic()
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._waiting) < READ_AHEAD or self._abandoned)
+                if self._abandoned:
+                    return
+                self._waiting.append(packet)
+                self._changed.notify_all()

@@ -1,0 +1,202 @@
+"""What comes over a network, from a camera or through a pipe: it can stall, end, and come back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import av
+import av.error
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from arseg_edge.errors import CodecError, SequenceError, SourceError
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.sources.connection import ANALYSIS, Connection, Interrupted
+from arseg_edge.runtime.sources.track import Track
+from arseg_edge.runtime.sources.video import DecodedSource
+
+log = logging.getLogger(__name__)
+
+TIMEOUT: Final = 5.0
+"""Seconds without an answer, or without data, after which a source counts as lost."""
+
+PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each attempt to find a lost source again; after the last one it is given up."""
+
+STANDARD_INPUT: Final = "-"
+
+_ALWAYS_LIVE: Final = frozenset({"rtsp", "rtsps", "rtp", "srtp", "udp", "rtmp", "rtmps", "srt", "device"})
+_OPTIONS: Final = {
+    # A packet lost breaks the chain of motion, and TCP loses none.
+    "rtsp": {"rtsp_flags": "prefer_tcp"},
+    "rtsps": {"rtsp_flags": "prefer_tcp"},
+    # A burst that does not fit is a gap in the stream, not its end.
+    "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
+}
+
+
+class NetworkSource(DecodedSource):
+    """A URL, a capture device, a pipe, or standard input.
+
+    A live one that is lost is looked for again, after growing pauses. The first frame of what is found is marked
+    as a discontinuity; its timestamp follows on the last one by the time that passed.
+    """
+
+    def __init__(self, location: str, *, timeout: float = TIMEOUT, pauses: tuple[float, ...] = PAUSES) -> None:
+        super().__init__(shown(location))
+        self._location, self._timeout, self._pauses = location, timeout, pauses
+        self._scheme = scheme(location) or ("device" if is_device(location) else "pipe")
+        self._interrupted = threading.Event()
+        self._closed = False
+        self._came = time.monotonic()
+        """When the last packet did."""
+        self._connection = self._connect()
+        try:
+            track = self._track_of(self._connection)
+        except Interrupted:
+            raise SourceError(f"{self.name}: interrupted while it was opened") from None
+        except BaseException:
+            self._connection.abandon()
+            raise
+        self._start(track)
+        self._bounded = track.bounded
+        self.live = self._scheme in _ALWAYS_LIVE or (self._scheme != "pipe" and not track.bounded)
+
+    def _connect(self) -> Connection:
+        location, format = self._location, None
+        if location == STANDARD_INPUT:
+            location = "pipe:0"
+        elif self._scheme == "device":
+            format = "v4l2"
+        options = {"analyzeduration": str(round(ANALYSIS * 1e6)), **_OPTIONS.get(self._scheme, {})}
+        return Connection(location, self.name, format=format, options=options, timeout=self._timeout)
+
+    def _track_of(self, connection: Connection) -> Track:
+        start = time.monotonic()
+        try:
+            return connection.track()
+        except SourceError:
+            raise
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._opening_error(error, time.monotonic() - start) from None
+
+    def _opening_error(self, error: Exception, seconds: float) -> SourceError:
+        """What FFmpeg's error, after so many seconds, means to whoever gave the address."""
+        # When it is told that time is up, it does not always say so.
+        if isinstance(error, av.error.ExitError | av.error.InvalidDataError) and seconds >= self._timeout:
+            return SourceError(f"{self.name}: no answer for {self._timeout:g} s; check the address and the network")
+        if isinstance(error, av.error.InvalidDataError):
+            return SourceError(f"{self.name}: not a video; give one that FFmpeg can open")
+        if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+            return SourceError(
+                f"{self.name}: login refused; put the right user and password into the address "
+                f"({self._scheme}://USER:PASSWORD@HOST/...)"
+            )
+        return SourceError(f"{self.name}: cannot be opened ({_reason(error)}); check it and try again")
+
+    def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
+        with contextlib.suppress(Interrupted):
+            yield from super().frames()
+
+    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
+        self._check_open()
+        try:
+            while True:
+                loss: SourceError | None = None
+                try:
+                    for packet in self._connection.packets():
+                        self._came = time.monotonic()
+                        yield self._checked(packet)
+                        self._check_open()
+                except SourceError as error:
+                    if isinstance(error, CodecError):
+                        raise
+                    loss = error
+                except (av.error.FFmpegError, OSError) as error:
+                    loss = SourceError(f"{self.name}: reading failed ({_reason(error)}); is it still there?")
+                yield None  # what the decoder holds back comes out first
+                if not self.live or (loss is None and self._bounded):
+                    if loss is not None:
+                        raise loss
+                    return
+                self._reconnect(loss)
+        except Interrupted:
+            self._check_open()
+            raise
+
+    def _reconnect(self, loss: SourceError | None) -> None:
+        """Find the source again.
+
+        Raises:
+            SourceError: not found.
+            Interrupted: nobody wants it any more.
+        """
+        reason = "the sender ended it" if loss is None else self._without_name(loss)
+        for attempt, pause in enumerate(self._pauses, 1):
+            self._connection.abandon()
+            log.warning(
+                "%s: lost (%s); attempt %d of %d to reconnect in %g s",
+                *(self.name, reason, attempt, len(self._pauses), pause),
+            )
+            if self._interrupted.wait(pause):
+                raise Interrupted
+            self._connection = self._connect()
+            if self._interrupted.is_set():  # in between: the one who interrupts saw the connection before
+                self._connection.abandon()
+            try:
+                track = self._track_of(self._connection)
+            except CodecError:
+                raise
+            except SourceError as error:
+                reason = self._without_name(error)
+                continue
+            self._track, self.codec = track, track.decoder.name
+            self._broken = True
+            self._clock.restart(time.monotonic() - self._came)
+            self.reconnects += 1
+            log.warning("%s: reconnected (%d times so far)", self.name, self.reconnects)
+            return
+        raise SourceError(f"{self.name}: lost, and not found again in {len(self._pauses)} attempts; is it still there?")
+
+    def _without_name(self, error: SourceError) -> str:
+        return str(error).removeprefix(f"{self.name}: ")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SequenceError(f"{self.name}: the source was closed; open it again to read on")
+
+    def interrupt(self) -> None:  # noqa: D102 - as in the base class
+        self._interrupted.set()
+        self._connection.abandon()
+
+    def close(self) -> None:  # noqa: D102 - as in the base class
+        self._closed = True
+        self.interrupt()
+
+
+def scheme(location: str) -> str | None:
+    """The scheme of a URL, None of a path."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", location)
+    return found[1].lower() if found else None
+
+
+def is_device(location: str) -> bool:
+    """Whether it names a capture device of Linux."""
+    return re.fullmatch(r"/dev/video\d+", location) is not None
+
+
+def shown(location: str) -> str:
+    """The location as it may be shown to anyone: without the password."""
+    if location == STANDARD_INPUT:
+        return "standard input"
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", location)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

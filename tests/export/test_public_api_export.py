@@ -1,0 +1,21 @@
+"""The export side's names that people rely on."""
+
+from __future__ import annotations
+
+import inspect
+
+import arseg_edge.export
+
+
+def test_names_and_parameters() -> None:
+    assert set(arseg_edge.export.__all__) == {"Family", "export_bundle", "register_family"}
+    parameters = inspect.signature(arseg_edge.export.export_bundle).parameters
+    assert {name: each.default for name, each in parameters.items() if each.default is not each.empty} == {
+        "size": None,
+        "scale": 0.5,
+        "interval": 12,
+        "progress": None,
+    }
+    assert list(parameters)[:4] == ["family", "hr", "lr", "out"]
+    for name in arseg_edge.export.__all__:
+        assert inspect.getdoc(getattr(arseg_edge.export, name)), name
