@@ -6,10 +6,13 @@ thread is raised where the frames are taken; leaving early stops the thread befo
 
 from __future__ import annotations
 
+import atexit
+import logging
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
 
@@ -18,9 +21,13 @@ from numpy.typing import NDArray
 
 from arseg_edge.runtime.read_motion import MotionFrame
 
+log = logging.getLogger(__name__)
+
 AHEAD: Final = 2
 """Frames that wait for inference; each holds its picture and its motion."""
 
+_PATIENCE: Final = 10.0
+"""Seconds that closing waits for a source that does not answer, before it leaves the thread to itself."""
 
 Convert = Callable[[MotionFrame], NDArray[np.uint8]]
 
@@ -33,40 +40,100 @@ class ReadyFrame:
     image: NDArray[np.uint8]
     """uint8 [h, w, 3], what ``convert`` made of the frame."""
     convert_ms: float
+    dropped: int = 0
+    """Frames of a live source left out between the one before and this."""
 
 
-def frames_ahead(
-    frames: Generator[MotionFrame, None, None], convert: Convert, *, live: bool
-) -> Generator[ReadyFrame, None, None]:
-    """Yield ``frames``, made and converted on a thread of their own.
+def ready_frames(frames: Generator[MotionFrame, None, None], convert: Convert) -> Generator[ReadyFrame, None, None]:
+    """Yield ``frames`` converted, here and now; closing it closes them."""
+    try:
+        for frame in frames:
+            start = perf_counter()
+            image = convert(frame)
+            yield ReadyFrame(frame, image, (perf_counter() - start) * 1e3)
+    finally:
+        frames.close()
 
-    From a live source nothing waits: when inference falls behind, frames that wait are dropped for later
+
+class FramesHere(Iterator[ReadyFrame]):
+    """The same without a thread, for a caller's own iterable, which may not like another one."""
+
+    def __init__(self, frames: Generator[ReadyFrame, None, None], finish: Callable[[], None]) -> None:
+        self._frames = frames
+        self._finish = finish
+
+    def __next__(self) -> ReadyFrame:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Let go of the frames; safe to call twice."""
+        self._frames.close()
+        self._finish()
+
+
+class FramesAhead(Iterator[ReadyFrame]):
+    """``frames``, made on a thread that starts when the first one is taken.
+
+    From a ``live`` source nothing waits: when inference falls behind, frames that wait are dropped for later
     ones, while decoding goes on, since the chain of motion must not break. A keyframe is dropped only for
     the next one: the frames between need its feature.
 
-    Closing the generator closes ``frames``, on their thread, and joins it.
+    ``finish`` is called on the same thread when no more frames will come, for whatever reason.
     """
-    queue = _Latest() if live else _Bounded()
-    thread = threading.Thread(target=_make, args=(frames, convert, queue), name="arseg-edge decoding", daemon=True)
-    thread.start()
-    try:
-        while (frame := queue.take()) is not None:
-            yield frame
-    finally:
-        queue.stop()
-        thread.join()
+
+    def __init__(self, frames: Generator[ReadyFrame, None, None], finish: Callable[[], None], *, live: bool) -> None:
+        self._queue = _Latest() if live else _Bounded()
+        self._finish = finish
+        self._frames = frames
+        arguments = (frames, finish, self._queue)
+        self._thread = threading.Thread(target=_make, args=arguments, name="arseg-edge decoding", daemon=True)
+        self._closed = False
+
+    def __next__(self) -> ReadyFrame:
+        if self._closed:
+            raise StopIteration
+        if self._thread.ident is None:
+            self._thread.start()
+            _running.add(self)
+        ready = self._queue.take()
+        if ready is None:
+            raise StopIteration
+        return ready
+
+    def close(self) -> None:
+        """Stop the thread and wait for it; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.stop()
+        if self._thread.ident is None:
+            self._frames.close()
+            self._finish()
+            return
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            log.warning("the source does not answer: its thread is left to end by itself")
 
 
-def _make(frames: Generator[MotionFrame, None, None], convert: Convert, queue: _Queue) -> None:
+# A thread that is still in FFmpeg when the interpreter goes takes the whole process down.
+_running: weakref.WeakSet[FramesAhead] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for frames in list(_running):
+        frames.close()
+
+
+def _make(frames: Generator[ReadyFrame, None, None], finish: Callable[[], None], queue: _Queue) -> None:
     try:
         try:
-            for frame in frames:
-                start = perf_counter()
-                image = convert(frame)
-                if not queue.put(ReadyFrame(frame, image, (perf_counter() - start) * 1e3)):
+            for ready in frames:
+                if not queue.put(ready):
                     break
         finally:
             frames.close()
+            finish()
     except BaseException as error:
         queue.end(error)
     else:
@@ -130,6 +197,8 @@ class _Latest(_Queue):
     def put(self, frame: ReadyFrame) -> bool:
         with self._changed:
             needed = [] if frame.frame.is_keyframe else [each for each in self._waiting if each.frame.is_keyframe]
-            self._waiting = deque([*needed, frame])
+            lost = [each for each in self._waiting if each not in needed]
+            dropped = frame.dropped + len(lost) + sum(each.dropped for each in lost)
+            self._waiting = deque([*needed, replace(frame, dropped=dropped)])
             self._changed.notify_all()
             return not self._stopped

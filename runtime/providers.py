@@ -48,7 +48,7 @@ def candidates(wanted: ProviderLike | Sequence[ProviderLike] | None) -> tuple[li
     None and ``auto`` mean CUDA where this ONNX Runtime has it, else the CPU.
 
     Raises:
-        ProviderError: this ONNX Runtime does not have one that was named.
+        ProviderError: this ONNX Runtime does not have the one that was named, or none of several.
         UsageError: something that names no provider.
     """
     if wanted is None or wanted == "auto":
@@ -60,7 +60,15 @@ def candidates(wanted: ProviderLike | Sequence[ProviderLike] | None) -> tuple[li
     listed: Sequence[Any] = [wanted] if single or not isinstance(wanted, Sequence) else wanted
     if not listed:
         raise ProviderError("no execution provider named: name one, such as cpu, or auto")
-    return [_resolve(each) for each in listed], False
+    found, missing = [], []
+    for each in listed:
+        try:
+            found.append(_resolve(each))
+        except ProviderError as error:
+            missing.append(error)
+    if not found:
+        raise missing[0]
+    return found, False
 
 
 def _resolve(wanted: ProviderLike) -> Provider:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
@@ -20,12 +20,14 @@ from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Result, Speed
 from arseg_edge.runtime.checks import check_frame, checked_motion
 from arseg_edge.runtime.cpu_budget import usable_cores
-from arseg_edge.runtime.pipeline import ReadyFrame, frames_ahead
+from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, ReadyFrame, ready_frames
 from arseg_edge.runtime.providers import ProviderLike
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.schedule import check_interval
 from arseg_edge.runtime.sessions import Sessions, load_sessions
 from arseg_edge.runtime.source import Source, SourceLike, open_source
+from arseg_edge.runtime.sources.iterable import IterableSource
+from arseg_edge.runtime.stream import ResultStream
 
 LrResize = Literal["exact", "fast"]
 """How a frame becomes the LR branch's picture: as in training, or straight from the decoder's, averaged down."""
@@ -74,8 +76,8 @@ class Segmenter:
         """Whether the custom operators run in the native library."""
         return self._sessions.native
 
-    def stream(self, source: SourceLike | Source) -> Generator[Result, None, None]:
-        """Yield a result for every frame of ``source``, in display order.
+    def stream(self, source: SourceLike | Source) -> ResultStream:
+        """Return the results for every frame of ``source``, in display order.
 
         Args:
             source: a video file, a directory of images, a URL, an iterable of RGB uint8 [H, W, 3] arrays or
@@ -102,24 +104,26 @@ class Segmenter:
                 raise
         return self._stream(opened, owned=opened is not source)
 
-    def _stream(self, source: Source, *, owned: bool) -> Generator[Result, None, None]:
+    def _stream(self, source: Source, *, owned: bool) -> ResultStream:
         self.reset()
         owner = self._owner = object()
-        frames = motion_frames(source, self.interval, self.manifest.motion.chaining)
-        ready = frames_ahead(frames, self._image, live=False)
-        try:
-            for each in ready:
-                if self._owner is not owner:
-                    raise SequenceError(
-                        "the segmenter was used for something else while a stream ran: load a segmenter for each stream"
-                    )
-                yield self._run_frame(each)
-        finally:
-            ready.close()
-            if owned:
-                source.close()
+        frames = ready_frames(motion_frames(source, self.interval, self.manifest.motion.chaining), self._image)
+
+        def run(ready: ReadyFrame) -> Result:
+            if self._owner is not owner:
+                raise SequenceError(
+                    "the segmenter was used for something else while a stream ran: load a segmenter for each stream"
+                )
+            return self._run_frame(ready)
+
+        def forget() -> None:
             if self._owner is owner:
                 self._sessions.forget()
+
+        finish = source.close if owned else _nothing
+        if isinstance(source, IterableSource):
+            return ResultStream(FramesHere(frames, finish), run, forget)
+        return ResultStream(FramesAhead(frames, finish, live=False), run, forget)
 
     def _image(self, frame: MotionFrame) -> NDArray[np.uint8]:
         """Return the picture that the branch for ``frame`` takes."""
@@ -284,6 +288,10 @@ class Segmenter:
         return height, width
 
 
+def _nothing() -> None:
+    pass
+
+
 def _resized(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     if rgb.shape[:2] == size:
         return rgb
@@ -308,6 +316,8 @@ def load_segmenter(
     lr_resize: LrResize = "exact",
 ) -> Segmenter:
     """Open a bundle and load its networks; see :func:`arseg_edge.load`."""
+    if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, float))):
+        raise UsageError(f"scale {scale!r}: must be a number, such as 0.5")
     if lr_resize not in ("exact", "fast"):
         raise UsageError(f"lr_resize {lr_resize!r}: must be exact or fast")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
