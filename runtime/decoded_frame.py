@@ -32,6 +32,8 @@ class DecodedFrame:
     """The codec's motion vectors (``motion/vectors.py``); None where it gave none or they cannot be used."""
     reordered: bool = False
     """Decoded in another order than displayed, or predicted from a later frame."""
+    one_reference: bool = True
+    """Where the frame is not ``reordered``, its vectors surely point to the frame before."""
     discontinuity: bool = False
     """Data between this frame and the one before could not be decoded."""
     corrupt: bool = False

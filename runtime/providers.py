@@ -60,15 +60,17 @@ def candidates(wanted: ProviderLike | Sequence[ProviderLike] | None) -> tuple[li
     listed: Sequence[Any] = [wanted] if single or not isinstance(wanted, Sequence) else wanted
     if not listed:
         raise ProviderError("no execution provider named: name one, such as cpu, or auto")
-    found, missing = [], []
-    for each in listed:
-        try:
-            found.append(_resolve(each))
-        except ProviderError as error:
-            missing.append(error)
-    if not found:
-        raise missing[0]
-    return found, False
+    # Of several, those are passed over that ONNX Runtime knows but this build lacks; a name that nobody
+    # knows is a mistake all the same.
+    lacking = set(onnxruntime.get_all_providers()) - set(onnxruntime.get_available_providers())
+    passed_over = [each for each in listed if isinstance(each, str) and _full_name(each) in lacking]
+    if len(passed_over) < len(listed):
+        listed = [each for each in listed if each not in passed_over]
+    return [_resolve(each) for each in listed], False
+
+
+def _full_name(name: str) -> str:
+    return _SHORT_NAMES.get(name.lower(), name)
 
 
 def _resolve(wanted: ProviderLike) -> Provider:
@@ -79,7 +81,7 @@ def _resolve(wanted: ProviderLike) -> Provider:
             pass
         case _:
             raise UsageError(f"provider {wanted!r}: give a name such as cpu, or (name, {{option: value}})")
-    full = _SHORT_NAMES.get(name.lower(), name)
+    full = _full_name(name)
     have = onnxruntime.get_available_providers()
     if full not in have:
         remedy = ' (CUDA needs: pip install "arseg-edge[gpu]")' if full == CUDA else ""

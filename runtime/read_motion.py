@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
-from typing import Literal
+from typing import Final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,11 @@ from arseg_edge.errors import UsageError
 from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion import CHAINS, Chaining
 from arseg_edge.runtime.motion.chain import Motion
-from arseg_edge.runtime.motion.vectors import block_motion
-from arseg_edge.runtime.schedule import INTERVAL, KeyframeReason, Link, check_interval, keyframe_reason
+from arseg_edge.runtime.motion.follow import Follower, MotionMode, MotionSource
+from arseg_edge.runtime.schedule import INTERVAL, Guards, KeyframeReason, check_interval
 from arseg_edge.runtime.source import Source, SourceLike, open_source
+
+GUARDS: Final = Guards()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,6 +29,8 @@ class MotionFrame:
     decoded: DecodedFrame
     motion: Motion | None
     """float32 [H, W, 2]: the content at x lies at x + (dx, dy) pixels in the keyframe. None on a keyframe."""
+    motion_source: MotionSource | None
+    """Where the motion comes from (``motion/follow.py``); None on a keyframe."""
     keyframe_reason: KeyframeReason | None
     """None where it is not a keyframe."""
     distance: int
@@ -34,7 +38,9 @@ class MotionFrame:
     decode_ms: float
     """Milliseconds that reading and decoding took, without the conversion to RGB."""
     motion_ms: float
-    """Milliseconds that vectors and chain took."""
+    """Milliseconds that finding the motion took."""
+    mismatch: float
+    """The share of pixels, 0 to 1, that do not show what the keyframe shows there; 0 on a keyframe."""
 
     @property
     def rgb(self) -> npt.NDArray[np.uint8]:
@@ -45,11 +51,6 @@ class MotionFrame:
     def is_keyframe(self) -> bool:
         """Whether it starts a chain of its own."""
         return self.keyframe_reason is not None
-
-    @property
-    def motion_source(self) -> Literal["bitstream"] | None:
-        """Where the motion comes from: the codec's own vectors. None on a keyframe."""
-        return None if self.motion is None else "bitstream"
 
     @property
     def index(self) -> int:
@@ -82,7 +83,11 @@ class MotionFrame:
 
 
 def read_motion(
-    source: SourceLike, interval: int = INTERVAL, chaining: Chaining = "subpixel"
+    source: SourceLike,
+    interval: int = INTERVAL,
+    chaining: Chaining = "subpixel",
+    motion: MotionMode = "auto",
+    guards: Guards | None = GUARDS,
 ) -> Generator[MotionFrame, None, None]:
     """Decode a source and give each frame with its motion to the last keyframe.
 
@@ -104,44 +109,48 @@ def read_motion(
             ``av.VideoFrame``.
         interval: a keyframe at least every so many frames.
         chaining: ``subpixel`` or ``published`` (``motion/subpixel.py``, ``motion/published.py``).
+        motion: where motion may come from: ``auto``, ``bitstream`` or ``estimate`` (``motion/follow.py``).
+        guards: what else makes a frame a keyframe (``schedule.py``); None for nothing else.
 
     Raises:
-        UsageError: an interval or chaining that makes no sense.
+        UsageError: an interval, chaining or kind of motion that makes no sense.
         SourceError: the source cannot be opened or read, or holds no frame.
         CodecError: nothing here decodes it.
     """
-    _check(interval, chaining)
+    _check(interval, chaining, motion)
     opened = open_source(source)
 
     def frames() -> Generator[MotionFrame, None, None]:
         with opened:
-            yield from motion_frames(opened, interval, chaining)
+            yield from motion_frames(opened, interval, chaining, motion, guards)
 
     return frames()
 
 
 def motion_frames(
-    source: Source, interval: int = INTERVAL, chaining: Chaining = "subpixel"
+    source: Source,
+    interval: int = INTERVAL,
+    chaining: Chaining = "subpixel",
+    motion: MotionMode = "auto",
+    guards: Guards | None = GUARDS,
 ) -> Generator[MotionFrame, None, None]:
     """The same for a source that is open already, and stays open.
 
     Raises: as ``read_motion``.
     """
-    _check(interval, chaining)
-    return _motion_frames(source, interval, chaining)
+    _check(interval, chaining, motion)
+    return _motion_frames(source, Follower(interval, chaining, motion, guards))
 
 
-def _check(interval: int, chaining: Chaining) -> None:
+def _check(interval: int, chaining: Chaining, motion: MotionMode) -> None:
     check_interval(interval)
     if chaining not in CHAINS:
         raise UsageError(f"chaining {chaining!r}: must be one of {', '.join(CHAINS)}")
+    if motion not in get_args(MotionMode):
+        raise UsageError(f"motion {motion!r}: must be one of {', '.join(get_args(MotionMode))}")
 
 
-def _motion_frames(source: Source, interval: int, chaining: Chaining) -> Generator[MotionFrame, None, None]:
-    chain = CHAINS[chaining]()
-    size: tuple[int, int] | None = None
-    since: int | None = None  # the last keyframe
-    reordered = False
+def _motion_frames(source: Source, follower: Follower) -> Generator[MotionFrame, None, None]:
     decoded_frames = source.frames()
     while True:
         start = perf_counter()
@@ -149,31 +158,15 @@ def _motion_frames(source: Source, interval: int, chaining: Chaining) -> Generat
         if decoded is None:
             return
         arrived = perf_counter()
-        # Once a stream shows B-frames, no frame of it is sure to refer to the one before.
-        reordered = reordered or decoded.reordered
-        link = Link(
-            vectors=decoded.vectors is not None,
-            intra=decoded.picture_type == "I",
-            reordered=reordered,
-            size_changed=size is not None and size != (decoded.height, decoded.width),
-            discontinuity=decoded.discontinuity,
-            corrupt=decoded.corrupt,
-        )
-        distance = None if since is None else since + 1
-        reason = keyframe_reason(link, distance, interval)
-        motion: Motion | None = None
-        if reason is not None or distance is None or decoded.vectors is None:
-            size, distance = (decoded.height, decoded.width), 0
-            chain.restart(*size)
-        else:
-            motion = chain.advance(block_motion(decoded.vectors, decoded.height, decoded.width))
-        since = distance
+        followed = follower.follow(decoded)
         done = perf_counter()
         yield MotionFrame(
             decoded=decoded,
-            motion=motion,
-            keyframe_reason=reason,
-            distance=distance,
+            motion=followed.motion,
+            motion_source=followed.source,
+            keyframe_reason=followed.keyframe_reason,
+            distance=followed.distance,
             decode_ms=(arrived - start) * 1e3,
             motion_ms=(done - arrived) * 1e3,
+            mismatch=followed.mismatch,
         )

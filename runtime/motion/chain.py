@@ -71,6 +71,17 @@ class MotionChain(ABC):
         motion: Motion = np.subtract(positions, self._grid, dtype=np.float32)
         return motion
 
+    def adopt(self, motion: Motion) -> None:
+        """Take a frame whose motion was found elsewhere, [H, W, 2]; rounded where the chain is in whole pixels.
+
+        Raises:
+            SequenceError: as ``advance``.
+        """
+        if not self._positions or motion.shape != self._grid.shape:
+            raise SequenceError("motion does not follow a keyframe of its size; restart the chain first")
+        positions = self._grid + motion
+        self._positions.append((positions if self.dtype is np.float32 else np.rint(positions)).astype(self.dtype))
+
     @staticmethod
     @abstractmethod
     def _places(grid: npt.NDArray[Any], vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:

@@ -18,13 +18,14 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from arseg_edge.errors import SequenceError
 from arseg_edge.runtime.motion import resolve
-from arseg_edge.runtime.motion.agreement import Choice, Positions, look_up, pixel_grid
+from arseg_edge.runtime.motion.agreement import Choice, Positions, disagreement, look_up, mismatch, pixel_grid
+from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.flow import Flow
 from arseg_edge.runtime.motion.luma import Luma
-from arseg_edge.runtime.motion.vectors import PixelVectors, VectorRecords, block_motion
+from arseg_edge.runtime.motion.vectors import INTRA, ListedVectors, PixelVectors
 
 _SIDE: Final = 5
 """Pixels of the working picture around a pixel by which guesses are compared."""
@@ -36,7 +37,7 @@ _SIDE_SMALL: Final = 3
 class Track:
     """A frame followed to its keyframe."""
 
-    motion: npt.NDArray[np.float32]
+    motion: Motion
     """[H, W, 2], (dx, dy) in pixels from the frame to its keyframe."""
     mismatch: float
     """The share of pixels, 0 to 1, that show something else than the keyframe there."""
@@ -59,6 +60,7 @@ class Tracker:
         self._from_vectors = Flow(finest=2, stride=8, iterations=6) if flow else None
         self._from_nothing = Flow(finest=1, stride=5, iterations=4) if flow else None
         self._size = (0, 0)
+        self._distance = 0
         self._grid = self._small_grid = np.empty((0, 0, 2), np.float32)
         self._known: deque[_Known] = deque(maxlen=resolve.REFERENCES)
 
@@ -78,14 +80,19 @@ class Tracker:
         self._known.clear()
         self._known.append(_Known(self._grid, self._small_grid))
 
-    def follow(self, luma: Luma, vectors: VectorRecords | None, *, sure: bool = False) -> Track:
-        """Take the next frame; ``sure`` says that its vectors point to the frame before."""
+    def follow(self, luma: Luma, vectors: ListedVectors | None, *, sure: bool = False) -> Track:
+        """Take the next frame; ``sure`` says that its vectors point to the frame before.
+
+        Raises:
+            SequenceError: before any ``restart``, or when the size is not that of the keyframe.
+        """
+        self._check(luma)
         self._distance += 1
         if vectors is None:
             first, search = self._onward(self._known[0].positions, self._grid), self._from_nothing
         elif sure:
-            past = self._vectors.spread(block_motion(vectors, *self._size))
-            first = look_up(self._known[0].positions, cv2.add(self._grid, past), cv2.INTER_LINEAR)
+            places = cv2.add(self._grid, self._vectors.spread(vectors.past))
+            first = look_up(self._known[0].positions, places, cv2.INTER_LINEAR)
             search = self._from_vectors
         else:
             first, search = self._resolved(luma, vectors), self._from_vectors
@@ -102,12 +109,33 @@ class Tracker:
         motion = cv2.resize(displacement, (width, height), interpolation=cv2.INTER_LINEAR)
         return Track(np.asarray(motion, np.float32), choice.mismatch)
 
-    def _resolved(self, luma: Luma, vectors: VectorRecords) -> Positions:
+    def adopt(self, luma: Luma, motion: Motion) -> float:
+        """Take a frame whose motion was found elsewhere; returns the share of its pixels that do not match.
+
+        Raises:
+            SequenceError: as ``follow``.
+        """
+        self._check(luma)
+        self._distance += 1
+        rows, columns = luma.shape
+        displacement = cv2.resize(motion, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        across, down, *_ = self._scale
+        positions = cv2.add(self._grid, cv2.multiply(displacement, (1 / across, 1 / down, 0, 0)))
+        self._known.appendleft(_Known(positions))
+        return mismatch(disagreement(luma, self._keyframe, positions, _SIDE))
+
+    def _check(self, luma: Luma) -> None:
+        if not self._known or luma.shape != self._grid.shape[:2]:
+            rows, columns = luma.shape
+            raise SequenceError(
+                f"a working picture of {columns}x{rows} pixels does not follow a keyframe of that size; "
+                "restart the tracker first"
+            )
+
+    def _resolved(self, luma: Luma, vectors: ListedVectors) -> Positions:
         past, future = (
-            self._small_vectors.spread(block_motion(vectors, *self._size, future=future))
-            if ((vectors["source"] > 0) == future).any()
-            else None
-            for future in (False, True)
+            self._small_vectors.spread(blocks) if (blocks.reference != INTRA).any() else None
+            for blocks in (vectors.past, vectors.future)
         )
         known = []
         for frame in self._known:

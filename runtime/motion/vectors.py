@@ -105,6 +105,26 @@ def spread(grid: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
     return np.asarray(pixels)[:height, :width]
 
 
+@dataclass(frozen=True, eq=False)
+class ListedVectors:
+    """All vectors of a frame."""
+
+    past: BlockMotion
+    """Of list 0."""
+    future: BlockMotion
+    """Of list 1; all intra where the frame has none."""
+
+    @property
+    def intra_share(self) -> float:
+        """The share of blocks, 0 to 1, without a vector."""
+        return float(((self.past.reference == INTRA) & (self.future.reference == INTRA)).mean())
+
+
+def listed_vectors(records: VectorRecords, height: int, width: int) -> ListedVectors:
+    """Put all vectors of a ``height`` x ``width`` picture on the grid."""
+    return ListedVectors(block_motion(records, height, width), block_motion(records, height, width, future=True))
+
+
 class PixelVectors:
     """Spreads the vectors of blocks over a working picture of another size than the frame's."""
 

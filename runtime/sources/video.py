@@ -16,6 +16,7 @@ from arseg_edge.errors import CodecError, SequenceError, SourceError
 from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
 from arseg_edge.runtime.sources.base import Clock, Source
+from arseg_edge.runtime.sources.h264 import reference_frames
 from arseg_edge.runtime.sources.rotation import Turner, turn_of, turn_vectors
 from arseg_edge.runtime.sources.track import Track, video_track
 
@@ -50,6 +51,8 @@ class DecodedSource(Source):
         self.time_base = track.time_base
         self.frame_count = track.frame_count
         self._clock = Clock(self.time_base, self.frame_rate)
+        # Older codecs than H.264 know no more than one.
+        self._one_reference = self.codec != "h264" or reference_frames(track.decoder.extradata) == 1
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
         index = 0
@@ -106,6 +109,7 @@ class DecodedSource(Source):
             picture_type="?" if kind is PictureType.NONE else kind.name,
             vectors=vectors,
             reordered=reordered,
+            one_reference=self._one_reference,
             discontinuity=broken,
             corrupt=corrupt,
             arrived=arrived if self.live and isinstance(arrived, float) else None,

@@ -93,6 +93,11 @@ def test_a_provider_that_is_not_there(wanted: Any) -> None:
         assert name in str(raised.value)
 
 
+def test_of_several_those_that_this_build_lacks_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, CPU)
+    assert candidates(["cuda", "cpu"]) == ([Provider(CPU)], False)
+
+
 def test_cuda_without_the_package_for_it(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> None:
     pretend(monkeypatch, CPU)
     with pytest.raises(ProviderError, match=r"arseg-edge\[gpu\]") as raised:

@@ -1,0 +1,102 @@
+"""What motion each frame gets, and which frames get none because they are keyframes.
+
+Sources of motion:
+
+- ``bitstream``: vectors that surely point to the frame before: no B-frames, one reference;
+- ``resolved``: vectors whose frame was found by comparing pixels (``resolve``);
+- ``estimated``: the pictures alone, where the codec gives no vectors.
+
+Modes:
+
+- ``auto`` takes the best there is. In subpixel chaining vectors are completed by optical flow; in published
+  chaining sure vectors stay exactly what the authors' code makes of them.
+- ``bitstream`` takes vectors and nothing else; a frame without is a keyframe.
+- ``estimate`` looks at the pictures only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from arseg_edge.operators import Chaining
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.motion import CHAINS
+from arseg_edge.runtime.motion.chain import Motion
+from arseg_edge.runtime.motion.luma import Luma, working_luma
+from arseg_edge.runtime.motion.tracker import Tracker
+from arseg_edge.runtime.motion.vectors import ListedVectors, listed_vectors
+from arseg_edge.runtime.schedule import Guards, KeyframeReason, Link, keyframe_reason, mismatch_reason
+
+MotionMode = Literal["auto", "bitstream", "estimate"]
+MotionSource = Literal["bitstream", "resolved", "estimated"]
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """A frame's tie to its keyframe; without motion it is one itself."""
+
+    motion: Motion | None
+    source: MotionSource | None
+    keyframe_reason: KeyframeReason | None
+    distance: int
+    """Frames since the last keyframe; 0 on a keyframe."""
+    mismatch: float
+    """Share of pixels that do not show what the keyframe shows; 0 on a keyframe."""
+
+
+class Follower:
+    """Takes decoded frames in display order and ties each to its keyframe."""
+
+    def __init__(self, interval: int, chaining: Chaining, mode: MotionMode, guards: Guards | None) -> None:
+        self._interval, self._mode, self._guards = interval, mode, guards
+        self._chain = CHAINS[chaining]()
+        # Whether sure vectors are chained as they are, at full size.
+        self._pure = mode == "bitstream" or chaining == "published"
+        self._tracker = Tracker(flow=mode != "bitstream")
+        self._size: tuple[int, int] | None = None
+        self._distance: int | None = None
+        self._mismatch = 0.0
+        self._reordered = False
+        self._picture_type = "?"
+
+    def follow(self, frame: DecodedFrame) -> Followed:
+        """Take the next frame."""
+        # Once a stream shows B-frames, no frame of it is sure to refer to the one before.
+        self._reordered = self._reordered or frame.reordered
+        size = frame.height, frame.width
+        vectors = None
+        if frame.vectors is not None and self._mode != "estimate":
+            vectors = listed_vectors(frame.vectors, *size)
+        link = Link(
+            motion=vectors is not None or self._mode != "bitstream",
+            # Where every frame is one, as in a stream of single pictures, an I-frame says nothing.
+            intra=frame.picture_type == "I" and frame.vectors is None and self._picture_type != "I",
+            size_changed=self._size is not None and self._size != size,
+            discontinuity=frame.discontinuity,
+            corrupt=frame.corrupt,
+            intra_share=0.0 if vectors is None else vectors.intra_share,
+        )
+        self._picture_type = frame.picture_type
+        distance = None if self._distance is None else self._distance + 1
+        luma = working_luma(frame.picture)
+        reason = keyframe_reason(link, distance, self._interval, self._guards)
+        if reason is None and distance is not None:
+            motion, source, mismatch = self._motion(luma, vectors, sure=frame.one_reference and not self._reordered)
+            reason = mismatch_reason(mismatch, self._mismatch, self._guards)
+            if reason is None:
+                self._distance, self._mismatch = distance, mismatch
+                return Followed(motion, source, None, distance, mismatch)
+        self._size, self._distance, self._mismatch = size, 0, 0.0
+        self._chain.restart(*size)
+        self._tracker.restart(luma, *size)
+        return Followed(None, None, reason, 0, 0.0)
+
+    def _motion(self, luma: Luma, vectors: ListedVectors | None, *, sure: bool) -> tuple[Motion, MotionSource, float]:
+        if vectors is not None and sure and self._pure:
+            motion = self._chain.advance(vectors.past)
+            return motion, "bitstream", self._tracker.adopt(luma, motion)
+        track = self._tracker.follow(luma, vectors, sure=sure)
+        if self._pure:
+            self._chain.adopt(track.motion)
+        return track.motion, "estimated" if vectors is None else "bitstream" if sure else "resolved", track.mismatch
