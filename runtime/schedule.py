@@ -36,7 +36,7 @@ class Guards:
     The defaults were chosen on data that no accuracy is measured on (``benchmarks/guards.py``).
     """
 
-    intra: float = 0.5
+    intra: float = 0.8
     """Blocks that the codec did not predict from another frame, where its vectors are used."""
     mismatch: float = 0.3
     """Pixels that do not show what the keyframe shows at the place they were followed to."""

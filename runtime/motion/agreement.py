@@ -25,6 +25,17 @@ def pixel_grid(height: int, width: int) -> Positions:
     return np.stack([x, y], axis=-1)
 
 
+def resized(displacement: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """The same motion of a picture of another size: fewer or more vectors, [height, width, 2], in its pixels."""
+    rows, columns = displacement.shape[:2]
+    factors: Any = (width / columns, height / rows, 0, 0)  # NumPy takes five times as long for pairs
+    if height * width < rows * columns:
+        smaller = cv2.resize(displacement, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.multiply(smaller, factors), np.float32)
+    larger = cv2.resize(cv2.multiply(displacement, factors), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(larger, np.float32)
+
+
 def look_up(source: npt.NDArray[Any], places: npt.NDArray[Any], interpolation: int) -> npt.NDArray[Any]:
     """``source`` at ``places``, where those outside the picture are taken to its border."""
     no_second_map: Any = None  # OpenCV's stubs do not know that there need not be one
@@ -55,12 +66,7 @@ class Choice:
         cv2.copyTo(guess, cv2.compare(difference, self.difference, cv2.CMP_LT), self.positions)
         cv2.min(difference, self.difference, self.difference)
 
-    @property
-    def mismatch(self) -> float:
-        """The share of pixels that show something else than the keyframe at their positions."""
-        return mismatch(self.difference)
-
 
 def mismatch(difference: Luma) -> float:
     """The share of pixels that differ by more than ``MISMATCH``."""
-    return cv2.countNonZero(cv2.compare(difference, MISMATCH, cv2.CMP_GT)) / difference.size
+    return np.count_nonzero(difference > MISMATCH) / difference.size

@@ -45,13 +45,14 @@ def _plane(picture: av.VideoFrame) -> npt.NDArray[Any]:
     name = picture.format.name
     bits = picture.format.components[0].bits
     if name.startswith(("yuv4", "yuvj4")) and name.endswith("le") and 8 < bits <= 16:
-        return cv2.convertScaleAbs(_rows(picture, np.dtype("<u2")), alpha=2.0 ** (8 - bits))
+        return np.asarray(cv2.convertScaleAbs(_rows(picture, "<u2"), alpha=2.0 ** (8 - bits)))
     if bits != 8 or not name.startswith(_EIGHT_BITS):
         picture = picture.reformat(format="gray")
-    return _rows(picture, np.dtype(np.uint8))
+    return _rows(picture, "u1")
 
 
-def _rows(picture: av.VideoFrame, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _rows(picture: av.VideoFrame, dtype: str) -> npt.NDArray[Any]:
     plane = picture.planes[0]
-    rows = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+    samples: npt.NDArray[Any] = np.frombuffer(memoryview(plane), dtype)
+    rows = samples.reshape(plane.height, -1)
     return rows[:, : plane.width]

@@ -21,7 +21,7 @@ import numpy as np
 
 from arseg_edge.errors import SequenceError
 from arseg_edge.runtime.motion import resolve
-from arseg_edge.runtime.motion.agreement import Choice, Positions, disagreement, look_up, mismatch, pixel_grid
+from arseg_edge.runtime.motion.agreement import Choice, Positions, disagreement, look_up, mismatch, pixel_grid, resized
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.flow import Flow
 from arseg_edge.runtime.motion.luma import Luma
@@ -57,7 +57,7 @@ class Tracker:
 
     def __init__(self, *, flow: bool = True) -> None:
         """With ``flow`` False nothing but vectors is used."""
-        self._from_vectors = Flow(finest=2, stride=8, iterations=6) if flow else None
+        self._from_vectors = Flow(finest=2, stride=5, iterations=4) if flow else None
         self._from_nothing = Flow(finest=1, stride=5, iterations=4) if flow else None
         self._size = (0, 0)
         self._distance = 0
@@ -73,8 +73,7 @@ class Tracker:
             self._grid, self._small_grid = pixel_grid(rows, columns), pixel_grid(*small)
             self._vectors = PixelVectors(self._size, (rows, columns))
             self._small_vectors = PixelVectors(self._size, small)
-            self._limit = np.broadcast_to(np.array([columns - 1, rows - 1], np.float32), self._grid.shape).copy()
-            self._scale = width / columns, height / rows, 0, 0
+            self._limits = np.zeros_like(self._grid), np.full_like(self._grid, (columns - 1, rows - 1))
         self._distance = 0
         self._keyframe, self._small_keyframe = luma, _halved(luma)
         self._known.clear()
@@ -101,13 +100,11 @@ class Tracker:
             choice.offer(search.find(luma, self._keyframe, self._grid, first))
         choice.offer(self._grid, still=True)
         positions = choice.positions
-        cv2.min(positions, self._limit, positions)
-        cv2.max(positions, 0, positions)
+        cv2.max(positions, self._limits[0], positions)
+        cv2.min(positions, self._limits[1], positions)
         self._known.appendleft(_Known(positions))
-        displacement = cv2.multiply(cv2.subtract(positions, self._grid), self._scale)
-        height, width = self._size
-        motion = cv2.resize(displacement, (width, height), interpolation=cv2.INTER_LINEAR)
-        return Track(np.asarray(motion, np.float32), choice.mismatch)
+        motion = resized(np.asarray(cv2.subtract(positions, self._grid), np.float32), *self._size)
+        return Track(motion, mismatch(choice.difference))
 
     def adopt(self, luma: Luma, motion: Motion) -> float:
         """Take a frame whose motion was found elsewhere; returns the share of its pixels that do not match.
@@ -117,10 +114,7 @@ class Tracker:
         """
         self._check(luma)
         self._distance += 1
-        rows, columns = luma.shape
-        displacement = cv2.resize(motion, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        across, down, *_ = self._scale
-        positions = cv2.add(self._grid, cv2.multiply(displacement, (1 / across, 1 / down, 0, 0)))
+        positions = np.asarray(cv2.add(self._grid, resized(motion, *luma.shape)), np.float32)
         self._known.appendleft(_Known(positions))
         return mismatch(disagreement(luma, self._keyframe, positions, _SIDE))
 
@@ -161,6 +155,5 @@ def _halved(luma: Luma) -> Luma:
 
 def _resampled(positions: Positions, grid: Positions, other: Positions) -> Positions:
     """The same motion on a grid of another size."""
-    (rows, columns), (height, width) = grid.shape[:2], other.shape[:2]
-    displacement = cv2.resize(cv2.subtract(positions, grid), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.add(other, cv2.multiply(displacement, (width / columns, height / rows, 0, 0))), np.float32)
+    displacement = np.asarray(cv2.subtract(positions, grid), np.float32)
+    return np.asarray(cv2.add(other, resized(displacement, *other.shape[:2])), np.float32)

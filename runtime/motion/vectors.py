@@ -130,16 +130,18 @@ class PixelVectors:
 
     def __init__(self, frame: tuple[int, int], working: tuple[int, int]) -> None:
         """Both as (height, width)."""
-        self._rows, self._columns = (
-            (np.arange(small) + 0.5) * full / small // BLOCK for full, small in zip(frame, working, strict=True)
-        )
-        self._rows, self._columns = self._rows.astype(np.intp), self._columns.astype(np.intp)
+        self._rows, self._columns = (_blocks(full, small) for full, small in zip(frame, working, strict=True))
         self._scale = np.array([working[1] / frame[1], working[0] / frame[0]], np.float32)
 
     def spread(self, blocks: BlockMotion) -> npt.NDArray[np.float32]:
         """Displacements in working pixels, [h, w, 2]; 0 where intra."""
         vectors = np.where(blocks.reference[..., None] == INTRA, np.float32(0), blocks.displacement * self._scale)
         # One number of eight bytes for each vector, and no check of indices that are known: five times as fast.
-        pairs = vectors.view(np.complex64)[..., 0]
+        pairs: npt.NDArray[np.complex64] = vectors.view(np.complex64)[..., 0]
         spread = pairs.take(self._columns, axis=1, mode="clip").take(self._rows, axis=0, mode="clip")
-        return spread[..., None].view(np.float32)
+        return np.asarray(spread[..., None].view(np.float32))
+
+
+def _blocks(full: int, small: int) -> npt.NDArray[np.intp]:
+    """The block that each of ``small`` working pixels lies in, along a side of ``full`` pixels."""
+    return ((np.arange(small) + 0.5) * full / small // BLOCK).astype(np.intp)

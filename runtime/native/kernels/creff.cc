@@ -14,7 +14,7 @@ namespace arseg {
 namespace ARSEG_LEVEL {
 namespace {
 
-constexpr int64_t kRingBytes = 1 << 20;
+constexpr int64_t kRingBytes = 3 << 19;  // of keys and values
 constexpr int64_t kLrRows = 2;
 constexpr int64_t kBatchRows = kQueryRows;          // warped and convolved at a time
 constexpr int64_t kWarpedRows = kBatchRows + 2;

@@ -8,7 +8,7 @@ namespace arseg {
 namespace ARSEG_LEVEL {
 namespace {
 
-constexpr int64_t kRingBytes = 1 << 20;
+constexpr int64_t kRingBytes = 3 << 19;  // of keys and values
 constexpr int64_t kAhead = 4;  // channels, for prefetching
 
 struct Buffers {

@@ -1,0 +1,88 @@
+"""How the library behaves in sessions: several threads, several sizes, several sessions, and where it is found."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import twins
+from onnx import TensorProto
+from operator_session import operator_session, require_library
+from test_creff import random_inputs
+
+from arseg_edge.runtime import native
+
+
+def test_one_session_run_from_two_threads_at_once(random: np.random.Generator) -> None:
+    shapes = [(1, 9, 4, 6, 10, 13, 21, 52, 84), (1, 33, 5, 20, 12, 41, 50, 41, 50)]
+    inputs = [random_inputs(random, shape) for shape in shapes]
+    session = operator_session("Creff", dict.fromkeys(inputs[0], TensorProto.FLOAT), sampling="published")
+    expected = [twins.creff(**each, sampling="published", kernel_size=7) for each in inputs]
+
+    def run_often(which: int) -> float:
+        results = [session.run(None, inputs[which])[0] for _ in range(25)]
+        return max(float(np.abs(result - expected[which]).max()) for result in results)
+
+    with ThreadPoolExecutor(2) as pool:
+        worst = list(pool.map(run_often, (0, 1)))
+    assert max(worst) < 1e-4
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_does_not_change_the_result(threads: int, random: np.random.Generator) -> None:
+    inputs = random_inputs(random, (1, 16, 5, 40, 30, 90, 70, 90, 70))
+    one = operator_session("Creff", dict.fromkeys(inputs, TensorProto.FLOAT), threads=1, sampling="consistent")
+    many = operator_session("Creff", dict.fromkeys(inputs, TensorProto.FLOAT), threads=threads, sampling="consistent")
+    np.testing.assert_array_equal(one.run(None, inputs)[0], many.run(None, inputs)[0])
+
+
+def test_the_shape_of_the_output_is_inferred() -> None:
+    session = operator_session(
+        "MotionWarp", dict.fromkeys(("feature", "motion"), TensorProto.FLOAT), sampling="published"
+    )
+    for shape in ((1, 2, 3, 4), (2, 5, 9, 6)):
+        feature, motion = np.ones(shape, np.float32), np.zeros((shape[0], 8, 8, 2), np.float32)
+        (result,) = session.run(None, {"feature": feature, "motion": motion})
+        assert result.shape == shape
+
+
+def test_registering_in_many_sessions() -> None:
+    for _ in range(3):
+        options = ort.SessionOptions()
+        options.register_custom_ops_library(str(require_library()))
+
+
+def test_the_library_is_found_and_described() -> None:
+    state = native.state()
+    assert state.enabled
+    assert state.path == native.library_path() == require_library()
+    assert state.simd in ("baseline", "avx2", "avx512")
+    assert state.reason == ""
+
+
+def test_the_environment_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARSEG_EDGE_NATIVE", "0")
+    assert native.library_path() is None
+    state = native.state()
+    assert not state.enabled
+    assert state.path is not None
+    assert "ARSEG_EDGE_NATIVE=0" in state.reason
+
+
+def test_a_missing_library_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(native, "__path__", [str(tmp_path)])
+    assert native.library_path() is None
+    state = native.state()
+    assert (state.path, state.enabled, state.simd) == (None, False, None)
+    assert "compiler" in state.reason
+
+
+def test_a_broken_library_is_said_to_be_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / require_library().name).write_bytes(b"not a library")
+    monkeypatch.setattr(native, "__path__", [str(tmp_path)])
+    state = native.state()
+    assert not state.enabled
+    assert "does not load" in state.reason
