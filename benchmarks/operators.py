@@ -139,7 +139,7 @@ def noise(*shape: int) -> Array:
 def codec_motion(height: int, width: int) -> Array:
     """Motion as from a codec: quarter pixels, the same over blocks of 16, a pan and some that differs from it."""
     blocks = random.integers(-8, 8, (1, -(-height // 16), -(-width // 16), 2)) / 4
-    blocks = np.where(random.random(blocks.shape[:3] + (1,)) < 0.3, blocks * 6, blocks * 0 + [5.25, -1.5])
+    blocks = np.where(random.random((*blocks.shape[:3], 1)) < 0.3, blocks * 6, blocks * 0 + [5.25, -1.5])
     return blocks.repeat(16, 1).repeat(16, 2)[:, :height, :width].astype(np.float32)
 
 

@@ -78,7 +78,7 @@ class MotionFrame:
         return (
             f"MotionFrame(index={self.index}, pts={self.pts}, time={self.time:.3f}, "
             f"rgb={[height, width, 3]}, motion={motion}, "
-            f"keyframe_reason={self.keyframe_reason!r}, distance={self.distance})"
+            f"motion_source={self.motion_source!r}, keyframe_reason={self.keyframe_reason!r}, distance={self.distance})"
         )
 
 

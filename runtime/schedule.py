@@ -37,10 +37,10 @@ class Guards:
     """
 
     intra: float = 0.8
-    """Blocks that the codec did not predict from another frame, where its vectors are used."""
+    """Blocks that the codec did not predict from another frame, where motion hangs on its vectors alone."""
     mismatch: float = 0.3
     """Pixels that do not show what the keyframe shows at the place they were followed to."""
-    cut: float = 0.15
+    cut: float = 0.16
     """Rise of the mismatch from one frame to the next."""
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Link:
     discontinuity: bool = False
     corrupt: bool = False
     intra_share: float = 0.0
-    """Share of the blocks that were not predicted from another frame; 0 where vectors play no part."""
+    """Share of the blocks that were not predicted from another frame; 0 where motion does not hang on vectors alone."""
 
 
 def check_interval(interval: int) -> None:

@@ -13,10 +13,10 @@ from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.sources.base import Source
 from arseg_edge.runtime.sources.images import IMAGE_SUFFIXES, ImageSource
 from arseg_edge.runtime.sources.iterable import IterableSource, Picture
-from arseg_edge.runtime.sources.network import STANDARD_INPUT, NetworkSource, is_device, scheme
+from arseg_edge.runtime.sources.network import STANDARD_INPUT, NetworkSource, is_device, scheme, shown
 from arseg_edge.runtime.sources.video import VideoSource
 
-__all__ = ["DecodedFrame", "Source", "SourceLike", "open_source"]
+__all__ = ["DecodedFrame", "Source", "SourceLike", "open_source", "shown"]
 
 SourceLike: TypeAlias = "str | os.PathLike[str] | Iterable[Picture]"
 """A video or image file, a directory of images, a URL, a capture device (``/dev/video0``), ``-`` for standard input,

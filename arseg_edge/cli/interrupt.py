@@ -10,8 +10,11 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def held_interrupt() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back until the function that this yields is called; a second Ctrl-C strikes at once."""
+def held_interrupt(wake: Callable[[], None] = lambda: None) -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the function that this yields is called; a second Ctrl-C strikes at once.
+
+    ``wake`` is called at once: it ends whatever waits for data that may never come.
+    """
     pressed = False
 
     def hold(number: int, frame: FrameType | None) -> None:
@@ -19,6 +22,7 @@ def held_interrupt() -> Iterator[Callable[[], None]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
+        wake()
 
     def check() -> None:
         if pressed:

@@ -18,7 +18,7 @@ import numpy as np
 import arseg_edge
 from arseg_edge.cli.interrupt import held_interrupt
 from arseg_edge.cli.options import json_option, parse_provider, print_json, provider_option, threads_option
-from arseg_edge.errors import UsageError
+from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.results import Result
 
 if TYPE_CHECKING:
@@ -59,37 +59,45 @@ def run(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Segment VIDEO: a file, a directory of images, or a URL.
+    """Segment VIDEO: a file, a directory of images, a URL, /dev/video0, or - for standard input.
 
-    Outputs appear whole, under their names, when they are done; after Ctrl-C they hold what was done.
+    Outputs appear whole, under their names, when they are done; after Ctrl-C, and when a live source is lost, they
+    hold what was done.
     """
+    from arseg_edge.runtime.source import open_source, shown
+
     if as_json and frames == "-":
         raise UsageError("--json and --frames - both want standard output: give --frames a file")
-    with arseg_edge.load(
-        model,
-        providers=parse_provider(provider),
-        threads=threads,
-        interval=interval,
-        scale=scale,
-        resize=resize,
-    ) as segmenter:
-        from arseg_edge.runtime.source import open_source
-
-        with open_source(video) as source:
-            if output is None and labels is None and frames is None:
-                # Resolved, so that a directory named . has a name too.
-                output = Path(f"{Path(video).resolve().stem}-labels.mp4")
-            targets = [str(target) for target in (output, labels, frames) if target is not None]
-            _refuse_same_paths(video, targets)
-            summary = Summary(video, str(model), segmenter.provider, segmenter.native, targets)
-            try:
-                _run(segmenter, source, output, labels, frames, opacity, summary)
-            except KeyboardInterrupt:
-                summary.interrupted = True
-                # A video of no frames is not written.
-                summary.outputs = [target for target in targets if target == "-" or Path(target).exists()]
-                summary.show(as_json, to_stderr=frames == "-")
+    unnamed = output is None and labels is None and frames is None
+    if unnamed and (video == "-" or "://" in video or video.startswith("/dev/")):
+        raise UsageError(f"{shown(video)} gives no name to an output: give -o, --labels or --frames")
+    with (
+        arseg_edge.load(
+            model,
+            providers=parse_provider(provider),
+            threads=threads,
+            interval=interval,
+            scale=scale,
+            resize=resize,
+        ) as segmenter,
+        open_source(video) as source,
+    ):
+        if unnamed:
+            # Resolved, so that a directory named . has a name too.
+            output = Path(f"{Path(video).resolve().stem}-labels.mp4")
+        targets = [str(target) for target in (output, labels, frames) if target is not None]
+        _refuse_same_paths(video, targets)
+        summary = Summary(source.name, str(model), segmenter.provider, segmenter.native, targets)
+        try:
+            _run(segmenter, source, output, labels, frames, opacity, summary)
+        except (KeyboardInterrupt, SourceError) as error:
+            if isinstance(error, SourceError) and not source.live:
                 raise
+            summary.interrupted = True
+            # A video of no frames is not written.
+            summary.outputs = [target for target in targets if target == "-" or Path(target).exists()]
+            summary.show(as_json, to_stderr=frames == "-")
+            raise
     summary.show(as_json, to_stderr=frames == "-")
 
 
@@ -179,19 +187,28 @@ def _run(
     summary: Summary,
 ) -> None:
     start = time.perf_counter()
+    lost: SourceError | None = None
     try:
-        with held_interrupt() as check_interrupt, contextlib.ExitStack() as stack:
+        with held_interrupt(source.interrupt) as check_interrupt, contextlib.ExitStack() as stack:
             sinks = [stack.enter_context(sink) for sink in _sinks(segmenter, source, output, labels, frames, opacity)]
             results = stack.enter_context(contextlib.closing(segmenter.stream(source)))
-            for result in _with_progress(results, source.frame_count):
-                began = time.perf_counter()
-                for sink in sinks:
-                    sink.append(result)
-                summary.add(result)
-                summary.milliseconds.setdefault("output", []).append((time.perf_counter() - began) * 1e3)
-                check_interrupt()
+            try:
+                for result in _with_progress(results, source.frame_count):
+                    began = time.perf_counter()
+                    for sink in sinks:
+                        sink.append(result)
+                    summary.add(result)
+                    summary.milliseconds.setdefault("output", []).append((time.perf_counter() - began) * 1e3)
+                    check_interrupt()
+            except SourceError as error:
+                if not source.live or not summary.frames:
+                    raise
+                lost = error  # raised when the outputs are whole
+            check_interrupt()
     finally:
         summary.seconds = time.perf_counter() - start
+    if lost is not None:
+        raise lost
 
 
 def _sinks(

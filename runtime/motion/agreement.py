@@ -15,8 +15,12 @@ from arseg_edge.runtime.motion.luma import Luma
 
 Positions = npt.NDArray[np.float32]
 
-MISMATCH: Final = 20
+MISMATCH: Final = 12
 """Grey levels: a pixel whose surroundings differ by more shows something else."""
+
+_SAME_EXPOSURE: Final = 0.02
+_EXPOSURES: Final = (0.5, 2.0)
+"""A larger change is no matter of exposure."""
 
 
 def pixel_grid(height: int, width: int) -> Positions:
@@ -52,21 +56,35 @@ def disagreement(luma: Luma, keyframe: Luma, positions: Positions | None, side: 
     return np.asarray(cv2.blur(cv2.absdiff(luma, shown), (side, side)), np.uint8)
 
 
+def exposed_like(luma: Luma, other: Luma) -> Luma:
+    """``luma`` as bright on the whole as ``other``, which shows the same, where exposure has changed."""
+    gain = (cv2.mean(other)[0] + 1) / (cv2.mean(luma)[0] + 1)
+    if abs(gain - 1) < _SAME_EXPOSURE:
+        return luma
+    return np.asarray(cv2.convertScaleAbs(luma, alpha=float(np.clip(gain, *_EXPOSURES))), np.uint8)
+
+
 class Choice:
-    """The best of the guesses taken so far, pixel by pixel; the earlier one where two are as good."""
+    """The best of the guesses taken so far, pixel by pixel; the earlier one where two are as good.
+
+    The first guess is taken over, and changed.
+    """
 
     def __init__(self, luma: Luma, keyframe: Luma, first: Positions, side: int) -> None:
-        self._luma, self._keyframe, self._side = luma, keyframe, side
-        self.positions = first.copy()
-        self.difference = disagreement(luma, keyframe, first, side)
+        shown = np.asarray(look_up(keyframe, first, cv2.INTER_LINEAR), np.uint8)
+        self.luma = exposed_like(luma, shown)
+        """The frame, as bright as the keyframe."""
+        self.positions = first
+        self.difference = np.asarray(cv2.blur(cv2.absdiff(self.luma, shown), (side, side)), np.uint8)
+        self._keyframe, self._side = keyframe, side
 
     def offer(self, guess: Positions, *, still: bool = False) -> None:
         """Take one more; ``still`` says that it is the grid itself."""
-        difference = disagreement(self._luma, self._keyframe, None if still else guess, self._side)
+        difference = disagreement(self.luma, self._keyframe, None if still else guess, self._side)
         cv2.copyTo(guess, cv2.compare(difference, self.difference, cv2.CMP_LT), self.positions)
         cv2.min(difference, self.difference, self.difference)
 
 
 def mismatch(difference: Luma) -> float:
     """The share of pixels that differ by more than ``MISMATCH``."""
-    return np.count_nonzero(difference > MISMATCH) / difference.size
+    return float(np.count_nonzero(difference > MISMATCH) / difference.size)

@@ -68,6 +68,8 @@ class Follower:
         vectors = None
         if frame.vectors is not None and self._mode != "estimate":
             vectors = listed_vectors(frame.vectors, *size)
+        sure = frame.one_reference and not self._reordered
+        chained = self._pure and sure and vectors is not None
         link = Link(
             motion=vectors is not None or self._mode != "bitstream",
             # Where every frame is one, as in a stream of single pictures, an I-frame says nothing.
@@ -75,14 +77,15 @@ class Follower:
             size_changed=self._size is not None and self._size != size,
             discontinuity=frame.discontinuity,
             corrupt=frame.corrupt,
-            intra_share=0.0 if vectors is None else vectors.intra_share,
+            # Where optical flow completes the vectors, intra blocks are followed too, as ``mismatch`` shows.
+            intra_share=vectors.intra_share if vectors is not None and (self._mode == "bitstream" or chained) else 0.0,
         )
         self._picture_type = frame.picture_type
         distance = None if self._distance is None else self._distance + 1
         luma = working_luma(frame.picture)
         reason = keyframe_reason(link, distance, self._interval, self._guards)
         if reason is None and distance is not None:
-            motion, source, mismatch = self._motion(luma, vectors, sure=frame.one_reference and not self._reordered)
+            motion, source, mismatch = self._motion(luma, vectors, sure=sure)
             reason = mismatch_reason(mismatch, self._mismatch, self._guards)
             if reason is None:
                 self._distance, self._mismatch = distance, mismatch

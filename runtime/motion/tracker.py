@@ -12,7 +12,6 @@ frame shows (``agreement``):
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,11 +19,11 @@ import cv2
 import numpy as np
 
 from arseg_edge.errors import SequenceError
-from arseg_edge.runtime.motion import resolve
 from arseg_edge.runtime.motion.agreement import Choice, Positions, disagreement, look_up, mismatch, pixel_grid, resized
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.flow import Flow
 from arseg_edge.runtime.motion.luma import Luma
+from arseg_edge.runtime.motion.resolve import guesses
 from arseg_edge.runtime.motion.vectors import INTRA, ListedVectors, PixelVectors
 
 _SIDE: Final = 5
@@ -43,26 +42,18 @@ class Track:
     """The share of pixels, 0 to 1, that show something else than the keyframe there."""
 
 
-@dataclass(eq=False)
-class _Known:
-    """What a frame knows of its place in the keyframe."""
-
-    positions: Positions
-    small: Positions | None = None
-    """At half the size; made when first needed."""
-
-
 class Tracker:
     """Follows frames to a keyframe; ``restart`` there, then ``follow`` each frame in display order."""
 
     def __init__(self, *, flow: bool = True) -> None:
         """With ``flow`` False nothing but vectors is used."""
         self._from_vectors = Flow(finest=2, stride=5, iterations=4) if flow else None
-        self._from_nothing = Flow(finest=1, stride=5, iterations=4) if flow else None
+        self._from_nothing = Flow(finest=1, stride=6, iterations=4) if flow else None
         self._size = (0, 0)
         self._distance = 0
         self._grid = self._small_grid = np.empty((0, 0, 2), np.float32)
-        self._known: deque[_Known] = deque(maxlen=resolve.REFERENCES)
+        self._known: Positions | None = None
+        """Where the frame before lies in the keyframe."""
 
     def restart(self, luma: Luma, height: int, width: int) -> None:
         """Begin at a keyframe of ``height`` x ``width`` pixels with this working picture."""
@@ -76,8 +67,7 @@ class Tracker:
             self._limits = np.zeros_like(self._grid), np.full_like(self._grid, (columns - 1, rows - 1))
         self._distance = 0
         self._keyframe, self._small_keyframe = luma, _halved(luma)
-        self._known.clear()
-        self._known.append(_Known(self._grid, self._small_grid))
+        self._known = self._grid
 
     def follow(self, luma: Luma, vectors: ListedVectors | None, *, sure: bool = False) -> Track:
         """Take the next frame; ``sure`` says that its vectors point to the frame before.
@@ -85,24 +75,24 @@ class Tracker:
         Raises:
             SequenceError: before any ``restart``, or when the size is not that of the keyframe.
         """
-        self._check(luma)
+        known = self._checked(luma)
         self._distance += 1
         if vectors is None:
-            first, search = self._onward(self._known[0].positions, self._grid), self._from_nothing
+            first, search = self._onward(known, self._grid), self._from_nothing
         elif sure:
             places = cv2.add(self._grid, self._vectors.spread(vectors.past))
-            first = look_up(self._known[0].positions, places, cv2.INTER_LINEAR)
+            first = look_up(known, places, cv2.INTER_LINEAR)
             search = self._from_vectors
         else:
-            first, search = self._resolved(luma, vectors), self._from_vectors
+            first, search = self._resolved(luma, known, vectors), self._from_vectors
         choice = Choice(luma, self._keyframe, first, _SIDE)
         if search is not None:
-            choice.offer(search.find(luma, self._keyframe, self._grid, first))
+            choice.offer(search.find(choice.luma, self._keyframe, self._grid, first))
         choice.offer(self._grid, still=True)
         positions = choice.positions
         cv2.max(positions, self._limits[0], positions)
         cv2.min(positions, self._limits[1], positions)
-        self._known.appendleft(_Known(positions))
+        self._known = positions
         motion = resized(np.asarray(cv2.subtract(positions, self._grid), np.float32), *self._size)
         return Track(motion, mismatch(choice.difference))
 
@@ -112,40 +102,37 @@ class Tracker:
         Raises:
             SequenceError: as ``follow``.
         """
-        self._check(luma)
+        self._checked(luma)
         self._distance += 1
         positions = np.asarray(cv2.add(self._grid, resized(motion, *luma.shape)), np.float32)
-        self._known.appendleft(_Known(positions))
+        self._known = positions
         return mismatch(disagreement(luma, self._keyframe, positions, _SIDE))
 
-    def _check(self, luma: Luma) -> None:
-        if not self._known or luma.shape != self._grid.shape[:2]:
+    def _checked(self, luma: Luma) -> Positions:
+        if self._known is None or luma.shape != self._grid.shape[:2]:
             rows, columns = luma.shape
             raise SequenceError(
                 f"a working picture of {columns}x{rows} pixels does not follow a keyframe of that size; "
                 "restart the tracker first"
             )
+        return self._known
 
-    def _resolved(self, luma: Luma, vectors: ListedVectors) -> Positions:
+    def _resolved(self, luma: Luma, known: Positions, vectors: ListedVectors) -> Positions:
         past, future = (
             self._small_vectors.spread(blocks) if (blocks.reference != INTRA).any() else None
             for blocks in (vectors.past, vectors.future)
         )
-        known = []
-        for frame in self._known:
-            if frame.small is None:
-                frame.small = _resampled(frame.positions, self._grid, self._small_grid)
-            known.append(frame.small)
-        onward = self._onward(known[0], self._small_grid)
+        small = _resampled(known, self._grid, self._small_grid)
+        onward = self._onward(small, self._small_grid)
         choice = Choice(_halved(luma), self._small_keyframe, onward, _SIDE_SMALL)
-        for guess in resolve.guesses(self._small_grid, known, past, future):
+        for guess in guesses(self._small_grid, small, past, future):
             choice.offer(guess)
         return _resampled(choice.positions, self._small_grid, self._grid)
 
     def _onward(self, before: Positions, grid: Positions) -> Positions:
         """Where the content would lie if every pixel of the frame before moved on evenly."""
         share = 1 / (self._distance - 1) if self._distance > 1 else 0.0
-        return np.asarray(cv2.addWeighted(before, 1 + share, grid, -share, 0), np.float32)
+        return np.asarray(cv2.scaleAdd(cv2.subtract(before, grid), share, before), np.float32)
 
 
 def _halved(luma: Luma) -> Luma:

@@ -24,7 +24,7 @@ class NativeState:
         path: where the library lies, whether in use or not; ``None`` where it was not built.
         enabled: whether sessions will use it.
         reason: one line on why they will not; empty where they will.
-        simd: the instruction set that its kernels will use (``baseline``, ``avx2``, ``avx512``); ``None`` if not in use.
+        simd: the level that its kernels will use: ``baseline``, ``avx2`` or ``avx512``; ``None`` if not in use.
     """
 
     path: Path | None

@@ -7,8 +7,10 @@ waits as long as it likes.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -19,13 +21,17 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import SourceError
-from arseg_edge.runtime.sources.track import Track, video_track
+from arseg_edge.runtime.sources.track import Track, read_packets, video_track
 
 READ_AHEAD: Final = 256
 """Packets that wait to be decoded; with so many, reading waits too."""
 
 ANALYSIS: Final = 2.0
 """Seconds of the stream that FFmpeg may look at to find out what it is."""
+
+
+_MOMENT: Final = 0.3
+"""Seconds in which a source that works brings a packet."""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -36,17 +42,19 @@ class Connection:
     """One attempt at a source, from opening to its end."""
 
     def __init__(
-        self, location: str, name: str, *, format: str | None, options: dict[str, str], timeout: float
+        self, location: str, name: str, *, format: str | None, options: dict[str, str], timeout: float, watched: bool
     ) -> None:
         self._location, self._name = location, name
-        self._format, self._options, self._timeout = format, options, timeout
+        self._format, self._options, self._timeout, self._watched = format, options, timeout, watched
         self._changed = threading.Condition()
         self._waiting: deque[Packet[VideoStream]] = deque()
         self._track: Track | None = None
         self._error: BaseException | None = None
         self._ended = self._abandoned = False
         # A daemon: reading from a pipe cannot be interrupted by anything but data.
-        threading.Thread(target=self._run, name="arseg-edge reading", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="arseg-edge reading", daemon=True)
+        self._thread.start()
+        _running.add(self)
 
     def track(self) -> Track:
         """Wait for the source to open.
@@ -90,6 +98,15 @@ class Connection:
             self._waiting.clear()
             self._changed.notify_all()
 
+    def join(self) -> None:
+        """Give the thread a moment to end, as it does unless the source stalls."""
+        self._thread.join(_MOMENT)
+
+    def join_at_exit(self) -> None:
+        """Wait until the thread can no longer meet an interpreter that is being taken down."""
+        self.abandon()
+        self._thread.join(2 * self._timeout if self._watched else _MOMENT)
+
     def _wait(self, ready: Callable[[], bool], timeout: float, lack: str) -> None:
         if not self._changed.wait_for(lambda: ready() or self._ended or self._abandoned, timeout):
             raise SourceError(f"{self._name}: {lack} for {timeout:g} s; check the address, the sender and the network")
@@ -103,7 +120,9 @@ class Connection:
                 self._location,
                 format=self._format,
                 options=self._options,
-                timeout=(self._timeout, self._timeout),
+                # With this, FFmpeg asks Python all the time whether to go on, which kills the process when Python is
+                # no longer there. So it is only for protocols that can wait for ever in spite of their own time-outs.
+                timeout=(self._timeout, self._timeout) if self._watched else None,
                 metadata_errors="replace",
             ) as container:
                 self._read(container)
@@ -118,9 +137,7 @@ class Connection:
         with self._changed:
             self._track = track
             self._changed.notify_all()
-        for packet in container.demux(track.stream):
-            if not packet.size:
-                continue
+        for packet in read_packets(container, track.stream):
             packet.opaque = time.monotonic()
             with self._changed:
                 self._changed.wait_for(lambda: len(self._waiting) < READ_AHEAD or self._abandoned)
@@ -128,3 +145,12 @@ class Connection:
                     return
                 self._waiting.append(packet)
                 self._changed.notify_all()
+
+
+_running: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    for connection in list(_running):
+        connection.join_at_exit()

@@ -39,6 +39,10 @@ _OPTIONS: Final = {
     # A burst that does not fit is a gap in the stream, not its end.
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
 }
+_TIMEOUT_OPTIONS: Final = {"rtsp": "timeout", "rtsps": "timeout", "udp": "timeout"}
+"""What FFmpeg calls its own time-out; ``rw_timeout`` with all other protocols."""
+
+_TIMES_UP: Final = (av.error.ExitError, av.error.TimeoutError, av.error.InvalidDataError, av.error.OSError)
 
 
 class NetworkSource(DecodedSource):
@@ -75,7 +79,17 @@ class NetworkSource(DecodedSource):
         elif self._scheme == "device":
             format = "v4l2"
         options = {"analyzeduration": str(round(ANALYSIS * 1e6)), **_OPTIONS.get(self._scheme, {})}
-        return Connection(location, self.name, format=format, options=options, timeout=self._timeout)
+        if self._scheme not in ("device", "pipe"):
+            options[_TIMEOUT_OPTIONS.get(self._scheme, "rw_timeout")] = str(round(self._timeout * 1e6))
+        return Connection(
+            location,
+            self.name,
+            format=format,
+            options=options,
+            timeout=self._timeout,
+            # HLS asks for the next segment again and again.
+            watched=self._scheme in ("http", "https"),
+        )
 
     def _track_of(self, connection: Connection) -> Track:
         start = time.monotonic()
@@ -89,7 +103,7 @@ class NetworkSource(DecodedSource):
     def _opening_error(self, error: Exception, seconds: float) -> SourceError:
         """What FFmpeg's error, after so many seconds, means to whoever gave the address."""
         # When it is told that time is up, it does not always say so.
-        if isinstance(error, av.error.ExitError | av.error.InvalidDataError) and seconds >= self._timeout:
+        if isinstance(error, _TIMES_UP) and seconds >= self._timeout * 0.9:
             return SourceError(f"{self.name}: no answer for {self._timeout:g} s; check the address and the network")
         if isinstance(error, av.error.InvalidDataError):
             return SourceError(f"{self.name}: not a video; give one that FFmpeg can open")
@@ -178,6 +192,7 @@ class NetworkSource(DecodedSource):
     def close(self) -> None:  # noqa: D102 - as in the base class
         self._closed = True
         self.interrupt()
+        self._connection.join()
 
 
 def scheme(location: str) -> str | None:

@@ -54,7 +54,7 @@ class Turner:
         self._graph = av.filter.Graph()
 
     def turn(self, picture: av.VideoFrame, turn: Turn) -> av.VideoFrame:
-        """The picture upright; in its own format, but for 4:2:2, which has no transposed form."""
+        """The picture upright, in its own format; as RGB where that has no transposed form, as 4:2:2 has none."""
         kind = (
             *(picture.width, picture.height, picture.format.name),
             *(picture.colorspace, picture.color_range, turn),
@@ -64,7 +64,10 @@ class Turner:
             source = graph.add_buffer(
                 width=picture.width, height=picture.height, format=picture.format, time_base=_TIME_BASE
             )
-            graph.link_nodes(source, *_filters(graph, turn), graph.add("buffersink")).configure()
+            filters = _filters(graph, turn)
+            if turn.transposed and picture.format.chroma_width(64) != picture.format.chroma_height(64):
+                filters.insert(0, graph.add("format", "rgb24"))
+            graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
             self._kind, self._graph = kind, graph
         self._graph.vpush(picture)
         return self._graph.vpull()
@@ -73,7 +76,8 @@ class Turner:
 def _filters(graph: av.filter.Graph, turn: Turn) -> list[av.filter.FilterContext]:
     if turn.transposed:
         return [graph.add("transpose", str(turn.mirrored + 2 * turn.flipped))]
-    names = ["hflip"] * turn.mirrored + ["vflip"] * turn.flipped
+    # "vflip" only lets the rows run backwards in memory, where no one else expects it; both others write new ones.
+    names = ["vflip"] * turn.flipped + ["hflip" if turn.mirrored else "copy"]
     return [graph.add(name) for name in names]
 
 

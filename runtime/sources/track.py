@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -63,6 +66,19 @@ def video_track(container: InputContainer, name: str) -> Track:
         frame_count=stream.frames or _estimate(container, stream, rate, time_base),
         bounded=container.duration is not None or (container.size > 0 and container.format.name not in _PLAYLISTS),
     )
+
+
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets of a stream, from where the container stands to its end.
+
+    Raises:
+        FFmpegError: what FFmpeg says; reading can go on behind it by calling this again.
+    """
+    # PyAV stumbles at the end where another stream turned up on the way.
+    with contextlib.suppress(IndexError):
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
 
 
 def _estimate(container: InputContainer, stream: VideoStream, rate: Fraction | None, time_base: Fraction) -> int | None:

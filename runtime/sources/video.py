@@ -18,7 +18,7 @@ from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
 from arseg_edge.runtime.sources.base import Clock, Source
 from arseg_edge.runtime.sources.h264 import reference_frames
 from arseg_edge.runtime.sources.rotation import Turner, turn_of, turn_vectors
-from arseg_edge.runtime.sources.track import Track, video_track
+from arseg_edge.runtime.sources.track import Track, read_packets, video_track
 
 log = logging.getLogger(__name__)
 
@@ -157,10 +157,9 @@ class VideoSource(DecodedSource):
         while failures < _LONGEST_GAP:
             self._check_open()
             try:
-                for packet in self._container.demux(self._track.stream):
+                for packet in read_packets(self._container, self._track.stream):
                     failures = 0
-                    if packet.size:
-                        yield self._checked(packet)
+                    yield self._checked(packet)
                     self._check_open()
                 break
             except av.error.InvalidDataError as error:

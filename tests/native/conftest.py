@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from operator_session import LEVELS, require_library
@@ -12,14 +10,14 @@ from arseg_edge.runtime import native
 
 
 @pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each SIMD level in turn; operators created in the test use it."""
     require_library()
     name = str(request.param)
     monkeypatch.setenv("ARSEG_EDGE_SIMD", name)
     if native.state().simd != name:
         pytest.skip(f"this processor, or this build, has no {name}")
-    yield name
+    return name
 
 
 @pytest.fixture

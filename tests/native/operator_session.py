@@ -25,14 +25,22 @@ def require_library() -> Path:
 
 
 def operator_session(
-    name: str, inputs: dict[str, int], output: int = TensorProto.FLOAT, threads: int = 2, **attributes: object
+    name: str,
+    inputs: dict[str, int],
+    output: int = TensorProto.FLOAT,
+    threads: int = 2,
+    shape: tuple[str | int, ...] | None = None,
+    **attributes: object,
 ) -> ort.InferenceSession:
-    """A session of one node; ``inputs`` gives the element type of each, shapes are left open."""
+    """A session of one node; ``inputs`` gives the element type of each, ``shape`` the first one's declared shape."""
     node = helper.make_node(name, list(inputs), ["output"], domain=DOMAIN, **attributes)
     graph = helper.make_graph(
         [node],
         name,
-        [helper.make_tensor_value_info(key, element, None) for key, element in inputs.items()],
+        [
+            helper.make_tensor_value_info(key, element, None if i else shape)
+            for i, (key, element) in enumerate(inputs.items())
+        ],
         [helper.make_tensor_value_info("output", output, None)],
     )
     imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, VERSION)]

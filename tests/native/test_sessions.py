@@ -40,13 +40,9 @@ def test_the_number_of_threads_does_not_change_the_result(threads: int, random: 
 
 
 def test_the_shape_of_the_output_is_inferred() -> None:
-    session = operator_session(
-        "MotionWarp", dict.fromkeys(("feature", "motion"), TensorProto.FLOAT), sampling="published"
-    )
-    for shape in ((1, 2, 3, 4), (2, 5, 9, 6)):
-        feature, motion = np.ones(shape, np.float32), np.zeros((shape[0], 8, 8, 2), np.float32)
-        (result,) = session.run(None, {"feature": feature, "motion": motion})
-        assert result.shape == shape
+    inputs = dict.fromkeys(("feature", "motion"), TensorProto.FLOAT)
+    session = operator_session("MotionWarp", inputs, shape=(1, 7, "h", 12), sampling="published")
+    assert session.get_outputs()[0].shape == [1, 7, "h", 12]
 
 
 def test_registering_in_many_sessions() -> None:

@@ -127,13 +127,13 @@ def test_the_size_can_change_in_mid_stream(tmp_path: Path, codec: str, suffix: s
 def test_frames_at_irregular_times(tmp_path: Path, codec: str, suffix: str) -> None:
     if suffix == "avi":  # has no times of its own
         suffix = "mkv"
-    times = [0, 40, 50, 200, 210, 1000, 1040, 5000]
+    times = [0, 40, 50, 200, 210, 1000, 1040, 5000]  # milliseconds
     given = []
     for picture, time in zip(panning(len(times), 96, 128, 2, 1), times, strict=True):
         frame = as_frame(picture)
         frame.pts, frame.time_base = time, Fraction(1, 1000)
         given.append(frame)
-    path = encode(tmp_path / f"v.{suffix}", given, codec, rate=1000, options=options_of(codec))
+    path = encode(tmp_path / f"v.{suffix}", given, codec, rate=100, options=options_of(codec))
     assert [round(frame.time * 1000) for frame in read(path)] == times
 
 
@@ -157,7 +157,7 @@ def timed(stamps: list[int | None]) -> list[av.VideoFrame]:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ([None, None, None], [0, 4, 8]),
+        ([None, None, None], [0, 1, 2]),
         ([5, 9, None, 17], [5, 9, 13, 17]),
         ([0, 4, 3, 8], [0, 4, 5, 8]),
         ([1000, 1004, 0, 4, 8], [1000, 1004, 1008, 1012, 1016]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -439,3 +440,85 @@ def test_rtsp_killed_and_restarted_twenty_times(raw: Path, tmp_path: Path) -> No
                 kills += 1
     check_order(frames)
     assert sum(frame.discontinuity for frame in frames) == 20
+
+
+# The command line
+
+
+def arseg(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "arseg_edge", *map(str, arguments)]
+
+
+def test_run_on_standard_input(tmp_path: Path, clip: Path, tiny_bundle: Path) -> None:
+    frames = tmp_path / "frames.jsonl"
+    with clip.open("rb") as stdin:
+        subprocess.run(arseg("run", "-", "-m", tiny_bundle, "--frames", frames), stdin=stdin, check=True)
+    assert len(frames.read_text().splitlines()) == COUNT
+
+
+@pytest.mark.parametrize("video", ["-", "rtsp://me:secret@127.0.0.1:9/x", "/dev/video977"])
+def test_run_needs_a_name_for_its_output(video: str, tiny_bundle: Path) -> None:
+    done = subprocess.run(arseg("run", video, "-m", tiny_bundle), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "gives no name to an output: give -o" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_run_on_an_address_where_nobody_is(tmp_path: Path, tiny_bundle: Path) -> None:
+    address = f"rtsp://{HOST}:{free_port()}/x"
+    command = arseg("run", address, "-m", tiny_bundle, "-o", tmp_path / "o.mp4")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 5
+    assert done.stderr.splitlines() == [
+        f"error: {address}: cannot be opened (Connection refused); check it and try again"
+    ]
+
+
+def test_an_interrupted_live_run_keeps_what_was_done(
+    tmp_path: Path, clip: Path, tiny_bundle: Path, sending: threading.Event
+) -> None:
+    with udp_sender(clip.read_bytes(), sending=sending) as address:
+        command = arseg("run", address, "-m", tiny_bundle, "--frames", "-", "-o", tmp_path / "o.mp4")
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert run.stdout is not None
+        lines = [run.stdout.readline() for _ in range(10)]
+        sending.clear()  # so that it waits for data
+        run.send_signal(signal.SIGINT)
+        rest, messages = run.communicate()
+    assert run.returncode == 130
+    assert messages.splitlines()[-1] == "interrupted"
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == len(lines) + len(rest.splitlines())
+
+
+def test_a_lost_live_run_keeps_what_was_done(tmp_path: Path, clip: Path, tiny_bundle: Path) -> None:
+    content, answers = clip.read_bytes(), []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        answers.append(request)
+        if len(answers) > 1:
+            request.send_error(503)
+        else:
+            body(request, content, length=False)
+
+    code = (
+        "from arseg_edge.cli import main; from arseg_edge.runtime.sources.network import NetworkSource;"
+        "NetworkSource.__init__.__kwdefaults__['pauses'] = (0.01,); main()"
+    )
+    frames = tmp_path / "frames.jsonl"
+    with http_server(answer) as address:
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            "run",
+            f"{address}/v.ts",
+            "-m",
+            str(tiny_bundle),
+            "--frames",
+            str(frames),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 5
+    assert "lost, and not found again in 1 attempts" in done.stderr
+    assert len(frames.read_text().splitlines()) == COUNT

@@ -72,12 +72,13 @@ def test_a_panned_view_has_the_motion_it_was_panned_by(
 ) -> None:
     dx, dy = 3, -2
     path = encode(tmp_path / f"pan.{suffix}", panning(8, HEIGHT, WIDTH, dx, dy), codec, gop=8)
-    frames = list(read_motion(path, chaining=chaining))
+    frames = list(read_motion(path, chaining=chaining, motion="bitstream"))
     assert len(frames) == 8
     followed = [frame for frame in frames if frame.motion is not None]
     assert len(followed) >= 6  # MPEG-1 and MPEG-2 decoders give no vectors with the very last picture
     for frame in followed:
         assert frame.motion is not None
+        assert frame.motion_source == "bitstream"
         inside = frame.motion[interior(frame.distance, dx, dy)]
         error = np.abs(inside - np.array([dx, dy]) * frame.distance).max(axis=-1)
         assert np.median(error) == 0
@@ -90,7 +91,8 @@ def test_the_warped_keyframe_is_the_frame(tmp_path: Path, codec: str, displaceme
     dx, dy = displacement
     keyframe: Image | None = None
     gains = []
-    for frame in read_motion(encode(tmp_path / "pan.mp4", panning(8, HEIGHT, WIDTH, dx, dy), codec)):
+    path = encode(tmp_path / "pan.mp4", panning(8, HEIGHT, WIDTH, dx, dy), codec)
+    for frame in read_motion(path, motion="bitstream"):
         if frame.motion is None:
             keyframe = frame.rgb
             continue
@@ -111,7 +113,7 @@ def test_fractions_follow_a_slow_pan_closer_than_whole_pixels(tmp_path: Path) ->
     path = encode(tmp_path / "slow.mp4", views)
     errors: dict[str, float] = {}
     for chaining in CHAINS:
-        last = list(read_motion(path, chaining=chaining))[-1]
+        last = list(read_motion(path, chaining=chaining, motion="bitstream"))[-1]
         assert last.motion is not None
         assert last.distance == 9
         inside = last.motion[24:-24, 32:-32]
@@ -140,27 +142,6 @@ def test_keyframes_by_interval_and_by_intra_frames(tmp_path: Path) -> None:
     assert [frame.distance for frame in read_motion(path, 4)] == [0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 0, 1, 0, 1]
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("libx265", "mp4"), ("libvpx-vp9", "mkv"), ("libsvtav1", "mkv")])
-def test_codecs_without_vectors_have_no_motion(tmp_path: Path, codec: str, suffix: str) -> None:
-    options = {"preset": "12"} if codec == "libsvtav1" else None
-    path = encode(tmp_path / f"v.{suffix}", panning(5, 64, 64, 1, 0), codec, options=options)
-    found = reasons(path)
-    assert found[0] == "first"
-    assert len(found) == 5
-    assert set(found[1:]) == {"no-motion"}
-
-
-@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "mpeg2video"])
-def test_streams_with_b_frames_are_not_trusted(tmp_path: Path, codec: str) -> None:
-    path = encode(tmp_path / "v.mkv", panning(8, 64, 64, 2, 1), codec, b_frames=2)
-    assert reasons(path) == ["first"] + ["reordered"] * 7
-
-
-def test_interlaced_streams_have_no_motion(tmp_path: Path) -> None:
-    path = encode(tmp_path / "v.mp4", panning(4, 64, 64, 1, 0), options={"x264-params": "tff=1"})
-    assert reasons(path) == ["first", "no-motion", "no-motion", "no-motion"]
-
-
 def test_a_new_size_restarts_the_chain(tmp_path: Path) -> None:
     parts = [encode(tmp_path / f"{n}.h264", panning(3, 64, n, 1, 0)) for n in (64, 96)]
     joined = tmp_path / "joined.h264"
@@ -181,14 +162,6 @@ def test_damage_restarts_the_chain(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.mp4", panning(6, 64, 64, 1, 0))
     damaged = change_packets(path, tmp_path / "d.mp4", {3: b"no slice of a picture"})
     assert reasons(damaged) == ["first", None, None, "discontinuity", None]
-
-
-def test_images_have_no_motion(tmp_path: Path) -> None:
-    assert [frame.keyframe_reason for frame in read_motion(panning(3, 32, 32, 1, 0))] == [
-        "first",
-        "no-motion",
-        "no-motion",
-    ]
 
 
 def test_a_real_recording(shared: Callable[[str], Path]) -> None:
@@ -229,7 +202,7 @@ def test_what_a_frame_tells(frames: list[MotionFrame]) -> None:
 def test_a_frame_shows_shapes(frames: list[MotionFrame]) -> None:
     assert repr(frames[3]) == (
         "MotionFrame(index=3, pts=3003, time=0.100, rgb=[62, 58, 3], motion=[62, 58, 2], "
-        "keyframe_reason=None, distance=3)"
+        "motion_source='bitstream', keyframe_reason=None, distance=3)"
     )
 
 
@@ -278,6 +251,8 @@ def test_errors_come_at_the_call(tmp_path: Path) -> None:
         read_motion([], interval=0)
     with pytest.raises(UsageError, match="chaining 'exact': must be one of published, subpixel"):
         read_motion([], chaining="exact")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="motion 'guess': must be one of auto, bitstream, estimate"):
+        read_motion([], motion="guess")  # type: ignore[arg-type]
 
 
 def test_errors_of_the_source_pass_through(tmp_path: Path) -> None:

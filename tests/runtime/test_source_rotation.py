@@ -67,6 +67,8 @@ def test_pictures_come_upright(tmp_path: Path, upright: Path, degrees: int, mirr
         frames = list(source.frames())
     for frame, plain in zip(frames, read(upright), strict=True):
         expected = by_numpy(plain.rgb, degrees, mirrored)
+        assert isinstance(frame.picture, av.VideoFrame)
+        assert all(plane.line_size > 0 for plane in frame.picture.planes)
         assert frame.rgb.shape == (frame.height, frame.width, 3) == (*size, 3) == expected.shape
         assert cv2.PSNR(frame.rgb, np.ascontiguousarray(expected)) > 40
         assert frame.picture_type == plain.picture_type
@@ -112,13 +114,18 @@ def test_vectors_turn_with_the_picture(tmp_path: Path, upright: Path, degrees: i
 
 
 @pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
-def test_no_block_is_lost_where_the_size_is_odd(tmp_path: Path, degrees: int, mirrored: bool) -> None:
-    plain = encode(tmp_path / "v.mp4", panning(3, 62, 90, 3, 1))
-    for frame in read(turned(plain, tmp_path / "t.mp4", degrees, mirrored))[1:]:
+def test_blocks_stay_on_the_grid_where_the_size_is_odd(tmp_path: Path, degrees: int, mirrored: bool) -> None:
+    path = encode(tmp_path / "v.mp4", panning(3, 62, 90, 3, 1))
+    for frame, plain in zip(read(turned(path, tmp_path / "t.mp4", degrees, mirrored))[1:], read(path)[1:], strict=True):
         assert frame.vectors is not None
-        covered = np.isfinite(painted(frame.vectors, frame.height, frame.width)).mean()
-        assert covered > 0.98
-        np.testing.assert_array_equal((frame.vectors["dst_x"] - frame.vectors["w"] // 2) % 8, 0)
+        assert plain.vectors is not None
+        for axis, side in (("x", "w"), ("y", "h")):
+            np.testing.assert_array_equal((frame.vectors[f"dst_{axis}"] - frame.vectors[side] // 2) % 8, 0)
+        expected = motion_by_numpy(painted(plain.vectors, 62, 90), degrees, mirrored)
+        found = painted(frame.vectors, frame.height, frame.width)
+        # They move by half a block at most, which only their borders show.
+        same = np.all((found == expected) | (np.isnan(found) & np.isnan(expected)), axis=-1)
+        assert same.mean() > 0.7
 
 
 @pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
@@ -132,5 +139,5 @@ def test_the_warped_keyframe_is_the_frame(tmp_path: Path, upright: Path, degrees
         ys, xs = np.mgrid[: frame.rgb.shape[0], : frame.rgb.shape[1]].astype(np.float32)
         warped = cv2.remap(keyframe, xs + frame.motion[..., 0], ys + frame.motion[..., 1], cv2.INTER_LINEAR)
         inside = slice(20, -20), slice(20, -20)
-        assert cv2.PSNR(np.asarray(warped)[inside], frame.rgb[inside]) > 25
-        assert cv2.PSNR(keyframe[inside], frame.rgb[inside]) < 23
+        gain = cv2.PSNR(np.asarray(warped)[inside], frame.rgb[inside]) - cv2.PSNR(keyframe[inside], frame.rgb[inside])
+        assert gain > 5

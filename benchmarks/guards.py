@@ -1,0 +1,177 @@
+"""What the guards of the schedule are worth: hard cuts found, keyframes for nothing, quality at equal cost.
+
+    python benchmarks/guards.py joins ../shared [--count 50] [--json]
+    python benchmarks/guards.py cost ../shared [--json]
+
+``joins``: two clips of different scenes (the CamVid clip, a motorway, a table, slow pans over CamVid stills)
+are joined and encoded by x264 and x265, with and without B-frames, with an I-frame at the cut and without. Found:
+the first frame of the new scene is a keyframe. False: a guard made any other frame one.
+
+``cost``: on the CamVid clip, keyframes at a fixed interval against keyframes where ``mismatch`` says so, at the
+same number of keyframes: PSNR of the warped keyframe, and mIoU of the keyframe's true labels, warped, against the
+frame's own. With a trained network in place of the true labels, ``arseg-edge eval`` says the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from warp_quality import Image, encode, pictures, psnr, warp
+
+from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
+from arseg_edge.runtime.read_motion import read_motion
+from arseg_edge.runtime.schedule import Guards
+
+SIZE: Final = (480, 360)
+GUARD_REASONS: Final = frozenset({"intra-share", "mismatch", "scene-cut"})
+ENCODERS: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    "h264, I at the cut": ("libx264", {"bf": "0", "refs": "1", "crf": "23"}),
+    "h264, no I": ("libx264", {"bf": "0", "refs": "1", "crf": "23", "sc_threshold": "0"}),
+    "h264 defaults, no I": ("libx264", {"crf": "28", "sc_threshold": "0"}),
+    "hevc, no I": ("libx265", {"preset": "veryfast", "x265-params": "log-level=none:scenecut=0"}),
+}
+CLASSES: Final = 11
+UNLABELLED: Final = 11
+
+
+def scenes(shared: Path, length: int, seed: int) -> Iterator[tuple[str, list[Image]]]:
+    """Endless clips of ``length`` pictures with the name of where each is from."""
+    rng = np.random.default_rng(seed)
+    films = {
+        name: pictures(shared / path, SIZE, count)
+        for name, path, count in (
+            ("camvid", "camvid/val", 101),
+            ("motorway", "video/solidWhiteRight.mp4", 200),
+            ("table", "video/bottle-detection.mp4", 300),
+        )
+    }
+    stills = sorted((shared / "camvid/train").glob("*.png"))
+    while True:
+        for name, film in films.items():
+            start = int(rng.integers(len(film) - length))
+            yield name, film[start : start + length]
+            path = stills[int(rng.integers(len(stills)))]
+            yield path.stem, _pan(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), length, rng)
+
+
+def _pan(still: npt.NDArray[np.integer], length: int, rng: np.random.Generator) -> list[Image]:
+    """A slow move over a still at 1.2 times the size."""
+    width, height = SIZE
+    large = cv2.resize(still, None, fx=1.2, fy=1.2, interpolation=cv2.INTER_CUBIC)
+    way = rng.uniform(-1.5, 1.5, 2)
+    corner = (np.array(large.shape[1::-1]) - SIZE) / 2
+    centres = [corner + np.array(SIZE) / 2 + way * (t - length / 2) for t in range(length)]
+    return [np.asarray(cv2.getRectSubPix(large, (width, height), tuple(centre)), np.uint8) for centre in centres]
+
+
+def joins(shared: Path, count: int, guards: Guards) -> dict[str, dict[str, object]]:
+    """For each encoder: cuts found, reasons there, and frames elsewhere that a guard made keyframes."""
+    length = 9
+    report: dict[str, dict[str, object]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (codec, options) in ENCODERS.items():
+            found, elsewhere, reasons, frames = 0, 0, Counter[str](), 0
+            clips = scenes(shared, length, seed=0)
+            for number in range(count):
+                (_, before), (_, after) = next(clips), next(clips)
+                cut = 3 + number % 5
+                path = encode(Path(folder) / "join.mkv", [*before[:cut], *after], codec, options)
+                kinds = [frame.keyframe_reason for frame in read_motion(path, 1000, guards=guards)]
+                found += kinds[cut] is not None
+                reasons[str(kinds[cut])] += 1
+                elsewhere += sum(kind in GUARD_REASONS for at, kind in enumerate(kinds) if at != cut)
+                frames += len(kinds)
+            report[name] = {
+                "joins": count,
+                "found": found,
+                "reasons": dict(reasons),
+                "false": elsewhere,
+                "frames": frames,
+            }
+    return report
+
+
+def cost(shared: Path) -> list[dict[str, float]]:
+    """Quality with and without the mismatch guard, at the same number of keyframes."""
+    clip = pictures(shared / "camvid/val", (960, 720))
+    labels = [
+        cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (960, 720), interpolation=cv2.INTER_NEAREST)
+        for path in sorted((shared / "camvid/valannot").glob("*.png"))
+    ]
+    report = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = encode(Path(folder) / "clip.mkv", clip, "libx264", {"bf": "0", "refs": "1"}, bit_rate=3_000_000)
+        fixed = {interval: _quality(path, labels, interval, None) for interval in range(6, 31, 3)}
+        for threshold in (0.02, 0.03, 0.04, 0.05, 0.06, 0.08):
+            guarded = _quality(path, labels, 30, Guards(mismatch=threshold))
+            keyframes = sorted((value["keyframes"], value["psnr"], value["miou"]) for value in fixed.values())
+            counts, psnrs, mious = (np.array(column) for column in zip(*keyframes, strict=True))
+            report.append(
+                {
+                    "mismatch": threshold,
+                    **guarded,
+                    "fixed_psnr": float(np.interp(guarded["keyframes"], counts, psnrs)),
+                    "fixed_miou": float(np.interp(guarded["keyframes"], counts, mious)),
+                }
+            )
+    return report
+
+
+def _quality(path: Path, labels: Sequence[Image], interval: int, guards: Guards | None) -> dict[str, float]:
+    """Keyframes, mean dB of the warped keyframe, mIoU of its warped labels; over frames that are not keyframes."""
+    hits = np.zeros((CLASSES, CLASSES), np.int64)
+    psnrs, keyframes = [], 0
+    key_image, key_labels = np.empty(0, np.uint8), np.empty(0, np.uint8)
+    for frame, truth in zip(read_motion(path, interval, guards=guards), labels, strict=True):
+        if frame.motion is None:
+            key_image, key_labels, keyframes = frame.rgb, truth, keyframes + 1
+            shown = truth
+        else:
+            psnrs.append(psnr(warp(key_image, frame.motion), frame.rgb))
+            places = pixel_grid(*truth.shape) + frame.motion
+            shown = look_up(key_labels, places, cv2.INTER_NEAREST)
+        known = (truth != UNLABELLED) & (shown != UNLABELLED)
+        hits += np.bincount(CLASSES * truth[known].astype(int) + shown[known], minlength=CLASSES**2).reshape(hits.shape)
+    union = hits.sum(0) + hits.sum(1) - hits.diagonal()
+    return {
+        "keyframes": keyframes,
+        "psnr": float(np.mean(psnrs)),
+        "miou": float((hits.diagonal()[union > 0] / union[union > 0]).mean()),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("joins", "cost"))
+    parser.add_argument("shared", type=Path, help="the folder with camvid/ and video/")
+    parser.add_argument("--count", type=int, default=50, help="joins for each encoder (%(default)s)")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    av.logging.set_level(av.logging.ERROR)
+    if arguments.what == "joins":
+        result: object = joins(arguments.shared, arguments.count, Guards())
+    else:
+        result = cost(arguments.shared)
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    elif isinstance(result, dict):
+        for name, row in result.items():
+            print(f"{name:22}" + "  ".join(f"{key} {value}" for key, value in row.items()))
+    elif isinstance(result, list):
+        for row in result:
+            print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+// Throws random and mostly hostile calls at the operators: ranks and sizes that do not fit, NaN, infinities, huge
+// displacements, every SIMD level. Each call must end in an `Error` or in a result; the sanitizers watch the memory.
+//
+//     fuzz [cases = 100000] [seed = 0]
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "program.h"
+
+namespace arseg {
+namespace {
+
+constexpr int64_t kMostElements = 1 << 18;  // of a tensor that is really made
+
+std::mt19937_64 random_bits;
+
+int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_bits); }
+bool chance(int percent) { return pick(1, 100) <= percent; }
+
+template <typename Value>
+Value one_of(std::initializer_list<Value> values) {
+  return values.begin()[pick(0, static_cast<int64_t>(values.size()) - 1)];
+}
+
+int64_t size() { return chance(80) ? pick(1, 9) : chance(80) ? pick(1, 36) : pick(1, 130); }
+
+float number() {
+  if (chance(85)) return std::normal_distribution<float>()(random_bits);
+  const float inf = std::numeric_limits<float>::infinity();
+  return one_of({0.0f, -0.0f, std::nanf(""), inf, -inf, 2147483648.0f, -2147483648.0f, 3e38f, -3e38f, 1e-42f, 1e9f});
+}
+
+Shape shape(std::initializer_list<int64_t> dims) {
+  Shape result;
+  for (const int64_t dim : dims) result.dims[result.rank++] = dim;
+  return result;
+}
+
+// Sometimes changes a shape into one that does not fit.
+Shape distorted(Shape s) {
+  if (chance(95)) return s;
+  if (chance(30)) {
+    s.rank = static_cast<int>(pick(0, kMaxRank));
+    for (int axis = 0; axis < s.rank; ++axis) s.dims[axis] = pick(0, 3);
+  } else if (s.rank > 0) {
+    const int64_t huge = std::numeric_limits<int64_t>::max();
+    s.dims[pick(0, s.rank - 1)] = one_of<int64_t>({0, -1, 1, 2, 3, 7, 4097, int64_t{1} << 31, int64_t{1} << 40, huge});
+  }
+  return s;
+}
+
+bool can_be_made(const Shape& s) {
+  int64_t count = 1;
+  for (int axis = 0; axis < s.rank; ++axis) {
+    if (s[axis] < 0 || s[axis] > kMostElements) return false;
+    count *= s[axis];
+    if (count > kMostElements) return false;
+  }
+  return true;
+}
+
+// One tensor in memory of exactly its size, so that one element too far is noticed.
+struct Memory {
+  std::unique_ptr<char[]> bytes;
+  Tensor tensor;
+
+  static size_t element_bytes(Element element) {
+    return element == Element::kFloat ? 4 : element == Element::kInt64 ? 8 : 1;
+  }
+  Memory(Element element, const Shape& s) {
+    tensor.element = element;
+    tensor.shape = s;
+    if (!can_be_made(s)) return;
+    const int64_t count = elements(s);
+    bytes.reset(new char[static_cast<size_t>(count) * element_bytes(element)]);
+    tensor.data = bytes.get();
+    for (int64_t i = 0; i < count; ++i) {
+      if (element == Element::kFloat) reinterpret_cast<float*>(bytes.get())[i] = number();
+      if (element == Element::kUint8) reinterpret_cast<uint8_t*>(bytes.get())[i] = static_cast<uint8_t>(pick(0, 255));
+      if (element == Element::kInt64) {
+        const int64_t huge = std::numeric_limits<int64_t>::max();
+        reinterpret_cast<int64_t*>(bytes.get())[i] =
+            chance(95) ? pick(1, 200) : one_of<int64_t>({0, -1, 32768, 32769, huge, -huge});
+      }
+    }
+  }
+};
+
+enum Outcome { kRan, kRefused, kOnlyChecked, kOutcomes };
+
+template <typename Operator>
+Outcome call(const MapAttributes& attributes, std::initializer_list<Shape> shapes) {
+  try {
+    const Operator op(attributes);
+    std::vector<Memory> memory;
+    std::vector<Tensor> inputs;
+    bool complete = true;
+    for (const Shape& s : shapes) {
+      memory.emplace_back(Operator::signature.inputs[memory.size()], distorted(s));
+      inputs.push_back(memory.back().tensor);
+      complete = complete && memory.back().bytes != nullptr;
+      // The values of a size are read by the checks; ONNX Runtime never hands out a shape without its data.
+      if (inputs.back().element == Element::kInt64 && !memory.back().bytes) return kOnlyChecked;
+    }
+    const Shape output_shape = op.output_shape(inputs.data());
+    if (!complete || !can_be_made(output_shape)) return kOnlyChecked;
+    const Memory output(Operator::signature.output, output_shape);
+    op.compute(inputs.data(), output.bytes.get(), InlineThreads());
+    return kRan;
+  } catch (const Error& error) {
+    if (std::strlen(error.what()) == 0) std::abort();
+    return kRefused;
+  }
+}
+
+Outcome one_case() {
+  setenv("ARSEG_EDGE_SIMD", one_of({"", "baseline", "avx2", "avx512"}), 1);
+  MapAttributes attributes;
+  attributes.strings["sampling"] = chance(98) ? one_of({"published", "consistent"}) : one_of({"", "nearest"});
+  attributes.integers["kernel_size"] =
+      chance(95) ? one_of<int64_t>({1, 3, 5, 7, 9}) : one_of<int64_t>({-7, 0, 2, 31, 33, std::numeric_limits<int64_t>::max()});
+  attributes.integers["upscale"] = chance(95) ? one_of<int64_t>({1, 2, 3, 8}) : one_of<int64_t>({-1, 0, 64, 65});
+  for (const char* name : {"mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b"}) {
+    attributes.numbers[name] = chance(99) ? 0.4f : number();
+  }
+  const int64_t n = pick(1, 2), c = chance(99) ? size() : one_of<int64_t>({512, 4096, 4097}), h = size(), w = size();
+  switch (pick(0, 4)) {
+    case 0: return call<MotionWarp>(attributes, {shape({n, c, h, w}), shape({n, size(), size(), 2})});
+    case 1: return call<LocalAttention>(attributes, {shape({n, c, h, w}), shape({n, c, h, w}), shape({n, c, h, w})});
+    case 2: {
+      const int64_t classes = pick(1, 20);
+      return call<Creff>(attributes,
+                         {shape({n, c, size(), size()}), shape({n, c, h, w}), shape({n, size(), size(), 2}),
+                          shape({c, 1, 3, 3}), shape({c}), shape({c, 1, 3, 3}), shape({c}), shape({c, 1, 3, 3}),
+                          shape({c}), shape({classes, c, 1, 1}), shape({classes})});
+    }
+    case 3: return call<SegmentationLabels>(attributes, {shape({n, pick(1, 20), h, w}), shape({2})});
+    default: return call<NormalizeImage>(attributes, {shape({n, h, w, 3}), shape({2})});
+  }
+}
+
+}  // namespace
+}  // namespace arseg
+
+int main(int argc, char** argv) {
+  const long cases = argc > 1 ? std::atol(argv[1]) : 100000;
+  const long seed = argc > 2 ? std::atol(argv[2]) : 0;
+  arseg::random_bits.seed(static_cast<unsigned long>(seed));
+  long outcomes[arseg::kOutcomes] = {};
+  for (long i = 0; i < cases; ++i) ++outcomes[arseg::one_case()];
+  std::printf("%ld cases, seed %ld: %ld ran, %ld refused, %ld too large to run\n", cases, seed, outcomes[arseg::kRan],
+              outcomes[arseg::kRefused], outcomes[arseg::kOnlyChecked]);
+  return 0;
+}

@@ -1,0 +1,117 @@
+"""Guarded keyframes on real encoder output, and how many references a stream says it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from streams import encode, panning
+
+from arseg_edge.runtime.motion.follow import MotionMode
+from arseg_edge.runtime.read_motion import read_motion
+from arseg_edge.runtime.schedule import Guards
+from arseg_edge.runtime.sources.h264 import reference_frames
+
+BEFORE = 5
+STREAMS: dict[str, dict[str, Any]] = {
+    "h264": {"options": {"sc_threshold": "0"}},
+    "h264 with an I-frame at the cut": {},
+    "h264 with B-frames": {"b_frames": 3, "refs": 3, "options": {"sc_threshold": "0"}},
+    "hevc": {"codec": "libx265", "options": {"x265-params": "log-level=none:scenecut=0"}},
+    "vp9": {"codec": "libvpx-vp9"},
+    "mpeg4": {"codec": "mpeg4"},
+}
+
+
+def joined(seed: int) -> list[Any]:
+    """Two scenes that have nothing in common but their look."""
+    return panning(BEFORE, 144, 176, 2, 1, seed) + panning(6, 144, 176, -1, 2, seed + 1)
+
+
+@pytest.mark.parametrize("seed", [0, 10])
+@pytest.mark.parametrize("name", list(STREAMS))
+def test_the_first_frame_after_a_cut_is_a_keyframe(tmp_path: Path, name: str, seed: int) -> None:
+    path = encode(tmp_path / "cut.mkv", joined(seed), **{"gop": 250, **STREAMS[name]})
+    reasons = [frame.keyframe_reason for frame in read_motion(path)]
+    assert reasons[BEFORE] == ("intra" if "I-frame" in name else "scene-cut")
+    assert reasons[:BEFORE] == ["first", *[None] * (BEFORE - 1)]
+    assert reasons[BEFORE + 1 :] == [None] * 5
+
+
+@pytest.mark.parametrize("motion", ["auto", "bitstream"])
+def test_vectors_alone_fail_at_a_cut_by_their_intra_blocks(tmp_path: Path, motion: MotionMode) -> None:
+    path = encode(tmp_path / "cut.mkv", joined(0), **{"gop": 250, **STREAMS["h264"]})
+    frames = list(read_motion(path, chaining="published", motion=motion))
+    assert frames[BEFORE].keyframe_reason == "intra-share"
+
+
+def test_cuts_of_pictures() -> None:
+    frames = list(read_motion(joined(3)))
+    assert [frame.index for frame in frames if frame.is_keyframe] == [0, BEFORE]
+    assert frames[BEFORE].keyframe_reason == "scene-cut"
+
+
+def test_what_comes_into_view_is_a_mismatch() -> None:
+    # Half of the picture is new after six frames, but never so much at once that it were a cut.
+    frames = list(read_motion(panning(8, 144, 176, 15, 0)))
+    assert "mismatch" in [frame.keyframe_reason for frame in frames]
+    shares = [frame.mismatch for frame in frames if not frame.is_keyframe]
+    assert max(shares) <= Guards().mismatch
+    assert [f.keyframe_reason for f in read_motion(panning(8, 144, 176, 15, 0), guards=None)] == ["first", *[None] * 7]
+
+
+def test_guards_can_be_set() -> None:
+    clip = panning(6, 144, 176, 12, 0)
+    assert [f.is_keyframe for f in read_motion(clip)] == [True, *[False] * 5]
+    assert all(frame.is_keyframe for frame in read_motion(clip, guards=Guards(mismatch=0.0)))
+
+
+# References
+
+
+@pytest.mark.parametrize(
+    ("refs", "settings"),
+    [
+        (1, {}),
+        (2, {}),
+        (5, {}),
+        (1, {"pix_fmt": "yuv444p"}),
+        (3, {"pix_fmt": "yuv420p10le"}),
+        (1, {"options": {"profile": "baseline"}}),
+        (1, {"options": {"x264-params": "cqm=jvt"}}),
+        (2, {"options": {"x264-params": "tff=1"}}),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["mp4", "h264"])
+def test_references_that_a_stream_allows(tmp_path: Path, suffix: str, refs: int, settings: dict[str, Any]) -> None:
+    path = encode(tmp_path / f"v.{suffix}", panning(8, 64, 64, 1, 0), refs=refs, **settings)
+    with av.open(str(path)) as container:
+        extradata = container.streams.video[0].codec_context.extradata
+    assert reference_frames(extradata) == refs
+
+
+def test_references_of_other_picture_orders() -> None:
+    def bits(text: str) -> bytes:
+        text = text.replace(" ", "").ljust(64, "0")
+        return bytes(int(text[at : at + 8], 2) for at in range(0, len(text), 8))
+
+    head = "01100111 01000010 00000000 00011110 1 1"  # profile 66; set 0; frame numbers of 4 bits
+    start = b"\x00\x00\x00\x01"
+    assert reference_frames(start + bits(f"{head} 011 00100")) == 3  # order by decoding
+    cycle = "010 1 00100 00101 011 1 010"  # order by a cycle: flag, two offsets, two more of a cycle
+    assert reference_frames(start + bits(f"{head} {cycle} 00101")) == 4
+
+
+@pytest.mark.parametrize("extradata", [None, b"", b"\x01", b"\x00\x00\x01\x67", b"\x00\x00\x01\x68\xff", b"\x01" * 9])
+def test_no_references_to_be_read(extradata: bytes | None) -> None:
+    assert reference_frames(extradata) is None
+
+
+def test_noise_is_no_parameter_set() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        found = reference_frames(b"\x00\x00\x01\x67" + rng.bytes(12))
+        assert found is None or found >= 0
