@@ -34,6 +34,7 @@ from arseg_edge.errors import (
 from arseg_edge.results import Result, Speed
 
 if TYPE_CHECKING:
+    from arseg_edge.runtime.motion.follow import MotionMode
     from arseg_edge.runtime.providers import ProviderLike
     from arseg_edge.runtime.segmenter import LrResize, Segmenter
 
@@ -69,6 +70,7 @@ def load(
     scale: float | None = None,
     resize: bool = False,
     lr_resize: LrResize = "exact",
+    motion: MotionMode = "auto",
 ) -> Segmenter:
     """Open a bundle and load its networks.
 
@@ -82,6 +84,8 @@ def load(
         resize: for a bundle of fixed size, resize frames of other sizes to it, and the labels back.
         lr_resize: ``"exact"`` makes the LR picture as in training; ``"fast"`` averages it straight from the
             decoder's picture.
+        motion: ``"bitstream"`` takes the codec's vectors alone, ``"estimate"`` never; ``"auto"`` whichever is
+            better for the frame.
 
     Raises:
         BundleError: the file is missing, broken or unsafe.
@@ -93,7 +97,7 @@ def load(
         import onnxruntime  # noqa: F401
     except ImportError:
         raise ProviderError('onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA') from None
-    from arseg_edge.runtime.segmenter import load_segmenter
+    from arseg_edge.runtime.load import load_segmenter
 
     return load_segmenter(
         path,
@@ -103,4 +107,5 @@ def load(
         scale=scale,
         resize=resize,
         lr_resize=lr_resize,
+        motion=motion,
     )

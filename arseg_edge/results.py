@@ -59,9 +59,13 @@ class Result:
     distance: int
     """Frames since the last keyframe; 0 on a keyframe."""
     motion_source: str | None
-    """Where the motion came from: ``bitstream`` or ``caller``; None on a keyframe."""
+    """Where the motion came from: ``bitstream``, ``resolved``, ``estimated`` or ``caller``; None on a keyframe."""
     speed: Speed
     picture: Picture
+    dropped: int = 0
+    """Frames of a live source that were left out just before this one, since inference fell behind."""
+    latency: float | None = None
+    """Of a live source: seconds from the frame's arrival to its labels."""
 
     @property
     def time(self) -> float:

@@ -102,7 +102,9 @@ def draw_picture(index: int = 40) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clip", type=Path, default=ROOT.parent / "shared" / "camvid" / "val")
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="Where clip and bundles are kept.")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / "figures", help="Where clip and bundles are kept."
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--picture-only", action="store_true")
     given = parser.parse_args()

@@ -28,7 +28,7 @@ from arseg_edge.results import Result
 from arseg_edge.runtime.native import library_path
 from arseg_edge.runtime.providers import CPU, Provider
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
-from arseg_edge.runtime.segmenter import Segmenter
+from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.sessions import load_sessions, open_session
 
 _MATMUL_SIZE = 1024
@@ -241,7 +241,7 @@ class _Alone:
 
 def _segmenter(bundle: Bundle, threads: int, interval: int, *, native: bool) -> Segmenter:
     sessions = load_sessions(bundle, providers="cpu", threads=threads, scale=None, native=native)
-    return Segmenter(bundle, sessions, interval=interval, resize=False, lr_resize="exact")
+    return Segmenter(bundle, sessions, Settings(interval))
 
 
 def _drain(segmenter: Segmenter, video: str, count: int) -> list[Result]:

@@ -78,12 +78,21 @@ class FramesAhead(Iterator[ReadyFrame]):
     ones, while decoding goes on, since the chain of motion must not break. A keyframe is dropped only for
     the next one: the frames between need its feature.
 
-    ``finish`` is called on the same thread when no more frames will come, for whatever reason.
+    ``finish`` is called on the same thread when no more frames will come, for whatever reason;
+    ``interrupt`` on the closing one, to wake a source that waits for data.
     """
 
-    def __init__(self, frames: Generator[ReadyFrame, None, None], finish: Callable[[], None], *, live: bool) -> None:
+    def __init__(
+        self,
+        frames: Generator[ReadyFrame, None, None],
+        finish: Callable[[], None],
+        interrupt: Callable[[], None],
+        *,
+        live: bool,
+    ) -> None:
         self._queue = _Latest() if live else _Bounded()
         self._finish = finish
+        self._interrupt = interrupt
         self._frames = frames
         arguments = (frames, finish, self._queue)
         self._thread = threading.Thread(target=_make, args=arguments, name="arseg-edge decoding", daemon=True)
@@ -110,6 +119,7 @@ class FramesAhead(Iterator[ReadyFrame]):
             self._frames.close()
             self._finish()
             return
+        self._interrupt()
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
             log.warning("the source does not answer: its thread is left to end by itself")

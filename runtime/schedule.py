@@ -36,9 +36,9 @@ class Guards:
     The defaults were chosen on data that no accuracy is measured on (``benchmarks/guards.py``).
     """
 
-    intra: float = 0.8
+    intra: float = 0.7
     """Blocks that the codec did not predict from another frame, where motion hangs on its vectors alone."""
-    mismatch: float = 0.3
+    mismatch: float = 0.4
     """Pixels that do not show what the keyframe shows at the place they were followed to."""
     cut: float = 0.16
     """Rise of the mismatch from one frame to the next."""

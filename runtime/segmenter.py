@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Literal
 
@@ -14,17 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg_edge.bundle import Bundle, read_bundle
+from arseg_edge.bundle import Bundle
 from arseg_edge.errors import FrameError, SequenceError, SizeError, UsageError
 from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Result, Speed
 from arseg_edge.runtime.checks import check_frame, checked_motion
-from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, ReadyFrame, ready_frames
-from arseg_edge.runtime.providers import ProviderLike
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
-from arseg_edge.runtime.schedule import check_interval
-from arseg_edge.runtime.sessions import Sessions, load_sessions
+from arseg_edge.runtime.sessions import Sessions
 from arseg_edge.runtime.source import Source, SourceLike, open_source
 from arseg_edge.runtime.sources.iterable import IterableSource
 from arseg_edge.runtime.stream import ResultStream
@@ -36,6 +32,16 @@ _STEP_TIME_BASE: Final = Fraction(1, 25)
 """A caller who decodes has times of their own; results of ``step`` count at a nominal rate."""
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a segmenter goes about a stream; :func:`arseg_edge.load` says what each means."""
+
+    interval: int
+    resize: bool = False
+    lr_resize: LrResize = "exact"
+    motion: MotionMode = "auto"
+
+
 class Segmenter:
     """Runs one bundle; made by :func:`arseg_edge.load`. Use one for each thread.
 
@@ -43,18 +49,21 @@ class Segmenter:
     its source at once.
     """
 
-    def __init__(self, bundle: Bundle, sessions: Sessions, *, interval: int, resize: bool, lr_resize: LrResize) -> None:
+    def __init__(self, bundle: Bundle, sessions: Sessions, settings: Settings) -> None:
         self.bundle = bundle
-        self.interval = interval
         self._sessions = sessions
-        self._resize = resize
-        self._lr_resize = lr_resize
+        self._settings = settings
         self._steps = 0
         self._since_keyframe = 0
         self._frame_size: tuple[int, int] | None = None
         # Whoever runs the networks owns the keyframe's feature; anybody else must not go on with it.
         self._owner: object = None
         self._closed = False
+
+    @property
+    def interval(self) -> int:
+        """A keyframe comes at least every so many frames."""
+        return self._settings.interval
 
     @property
     def manifest(self) -> Manifest:
@@ -107,7 +116,10 @@ class Segmenter:
     def _stream(self, source: Source, *, owned: bool) -> ResultStream:
         self.reset()
         owner = self._owner = object()
-        frames = ready_frames(motion_frames(source, self.interval, self.manifest.motion.chaining), self._image)
+        settings = self._settings
+        frames = ready_frames(
+            motion_frames(source, settings.interval, self.manifest.motion.chaining, settings.motion), self._image
+        )
 
         def run(ready: ReadyFrame) -> Result:
             if self._owner is not owner:
@@ -123,12 +135,12 @@ class Segmenter:
         finish = source.close if owned else _nothing
         if isinstance(source, IterableSource):
             return ResultStream(FramesHere(frames, finish), run, forget)
-        return ResultStream(FramesAhead(frames, finish, live=False), run, forget)
+        return ResultStream(FramesAhead(frames, finish, source.interrupt, live=source.live), run, forget)
 
     def _image(self, frame: MotionFrame) -> NDArray[np.uint8]:
         """Return the picture that the branch for ``frame`` takes."""
         height, width = self._check_size(frame.decoded.height, frame.decoded.width)
-        if self._lr_resize == "fast" and not frame.is_keyframe:
+        if self._settings.lr_resize == "fast" and not frame.is_keyframe:
             return frame.decoded.rgb_at((int(height * self._sessions.scale), int(width * self._sessions.scale)))
         return _resized(frame.rgb, (height, width))
 
@@ -142,6 +154,7 @@ class Segmenter:
             "convert": ready.convert_ms,
             stage: milliseconds,
         }
+        arrived = frame.decoded.arrived
         return Result(
             labels=labels,
             index=frame.index,
@@ -153,6 +166,8 @@ class Segmenter:
             motion_source=frame.motion_source,
             speed=Speed(stages, self.provider, self.native),
             picture=frame.decoded,
+            dropped=ready.dropped,
+            latency=None if arrived is None else monotonic() - arrived,
         )
 
     def step(
@@ -274,7 +289,7 @@ class Segmenter:
         """Return the size that the networks run at for a frame of this size."""
         low, high, fixed = self.manifest.smallest_size, self.manifest.largest_size, self.manifest.size
         if fixed is not None:
-            if fixed == (height, width) or self._resize:
+            if fixed == (height, width) or self._settings.resize:
                 return fixed
             raise SizeError(
                 f"frames of {height}x{width} (height x width) do not fit {self.bundle.path.name}, exported for "
@@ -303,33 +318,3 @@ class _Given:
     """A picture that is RGB already."""
 
     rgb: NDArray[np.uint8]
-
-
-def load_segmenter(
-    path: str | os.PathLike[str],
-    *,
-    providers: ProviderLike | Sequence[ProviderLike] | None = None,
-    threads: int | None = None,
-    interval: int | None = None,
-    scale: float | None = None,
-    resize: bool = False,
-    lr_resize: LrResize = "exact",
-) -> Segmenter:
-    """Open a bundle and load its networks; see :func:`arseg_edge.load`."""
-    if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, float))):
-        raise UsageError(f"scale {scale!r}: must be a number, such as 0.5")
-    if lr_resize not in ("exact", "fast"):
-        raise UsageError(f"lr_resize {lr_resize!r}: must be exact or fast")
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
-    if interval is not None:
-        check_interval(interval)
-    bundle = read_bundle(os.fspath(path))
-    sessions = load_sessions(bundle, providers=providers, threads=threads or usable_cores(), scale=scale)
-    return Segmenter(
-        bundle,
-        sessions,
-        interval=bundle.manifest.interval if interval is None else interval,
-        resize=resize,
-        lr_resize=lr_resize,
-    )

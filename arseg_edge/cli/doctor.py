@@ -14,10 +14,7 @@ from arseg_edge.errors import ProviderError
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, providers (each runs a tiny model), the native library, codecs, and what to install."""
-    try:
-        from arseg_edge.runtime.doctor import diagnose
-    except ImportError as error:
-        raise ProviderError(f'{error.name} is not installed: pip install "arseg-edge[cpu]"') from None
+    from arseg_edge.runtime.doctor import diagnose
 
     diagnosis = diagnose()
     if as_json:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 import arseg_edge
 from arseg_edge.cli.interrupt import held_interrupt
-from arseg_edge.cli.options import json_option, parse_provider, print_json, provider_option, threads_option
+from arseg_edge.cli.options import json_option, parse_provider, provider_option, threads_option
+from arseg_edge.cli.summary import Summary
 from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.results import Result
 
 if TYPE_CHECKING:
+    from arseg_edge.runtime.motion.follow import MotionMode
     from arseg_edge.runtime.segmenter import Segmenter
     from arseg_edge.runtime.sinks import Sink
     from arseg_edge.runtime.source import Source
@@ -41,6 +40,13 @@ if TYPE_CHECKING:
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
 @click.option("--interval", type=int, help="Keyframe interval.  [default: the bundle's]")
 @click.option("--scale", type=float, help="LR scale, of a bundle with several.  [default: its first]")
+@click.option(
+    "--motion",
+    type=click.Choice(["auto", "bitstream", "estimate"]),
+    default="auto",
+    show_default=True,
+    help="Where motion comes from: the codec's vectors alone, estimation alone, or whichever is better.",
+)
 @click.option("--resize", is_flag=True, help="Resize frames to a bundle of fixed size, and labels back.")
 @provider_option
 @threads_option
@@ -54,6 +60,7 @@ def run(
     opacity: float,
     interval: int | None,
     scale: float | None,
+    motion: MotionMode,
     resize: bool,
     provider: str,
     threads: int | None,
@@ -79,6 +86,7 @@ def run(
             interval=interval,
             scale=scale,
             resize=resize,
+            motion=motion,
         ) as segmenter,
         open_source(video) as source,
     ):
@@ -112,71 +120,6 @@ def _refuse_same_paths(video: str, targets: list[str]) -> None:
         taken[path] = "named for two outputs"
 
 
-@dataclass
-class Summary:
-    """What a run comes to."""
-
-    video: str
-    model: str
-    provider: str
-    native: bool
-    outputs: list[str]
-    frames: int = 0
-    keyframes: Counter[str] = field(default_factory=Counter)
-    motion_sources: Counter[str] = field(default_factory=Counter)
-    milliseconds: dict[str, list[float]] = field(default_factory=dict)
-    seconds: float = 0.0
-    interrupted: bool = False
-
-    def add(self, result: Result) -> None:
-        """Count one frame."""
-        self.frames += 1
-        if result.keyframe_reason is not None:
-            self.keyframes[result.keyframe_reason] += 1
-        if result.motion_source is not None:
-            self.motion_sources[result.motion_source] += 1
-        for stage, value in result.speed.milliseconds.items():
-            self.milliseconds.setdefault(stage, []).append(value)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the summary for ``--json``; milliseconds are medians."""
-        return {
-            "video": self.video,
-            "model": self.model,
-            "frames": self.frames,
-            "keyframes": sum(self.keyframes.values()),
-            "keyframe_reasons": dict(self.keyframes),
-            "motion_sources": dict(self.motion_sources),
-            "milliseconds": {stage: round(statistics.median(values), 3) for stage, values in self.milliseconds.items()},
-            "seconds": round(self.seconds, 3),
-            "frames_per_second": round(self.frames / self.seconds, 3) if self.seconds else None,
-            "provider": self.provider,
-            "native": self.native,
-            "outputs": self.outputs,
-            "interrupted": self.interrupted,
-        }
-
-    def show(self, as_json: bool, *, to_stderr: bool) -> None:
-        """Print the summary, where standard output is data to standard error."""
-        facts = self.as_dict()
-        if as_json:
-            print_json(facts)
-            return
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self.keyframes.most_common())
-        stages = ", ".join(f"{stage} {value:.1f}" for stage, value in facts["milliseconds"].items())
-        rate = facts["frames_per_second"] or 0.0
-        operators = "native operators" if self.native else "function bodies"
-        lines = [
-            f"{self.frames} frames{' (interrupted)' if self.interrupted else ''} in {self.seconds:.1f} s, "
-            f"{rate:.1f} frames/s on {self.provider}, {operators}",
-            f"{facts['keyframes']} keyframes ({reasons})" if self.keyframes else "no keyframes",
-            f"median milliseconds: {stages}",
-            *(f"wrote {target}" for target in self.outputs if target != "-"),
-        ]
-        for line in lines:
-            click.echo(line, err=to_stderr)
-
-
 def _run(
     segmenter: Segmenter,
     source: Source,
@@ -197,8 +140,7 @@ def _run(
                     began = time.perf_counter()
                     for sink in sinks:
                         sink.append(result)
-                    summary.add(result)
-                    summary.milliseconds.setdefault("output", []).append((time.perf_counter() - began) * 1e3)
+                    summary.add(result, output_ms=(time.perf_counter() - began) * 1e3)
                     check_interrupt()
             except SourceError as error:
                 if not source.live or not summary.frames:
@@ -207,6 +149,7 @@ def _run(
             check_interrupt()
     finally:
         summary.seconds = time.perf_counter() - start
+        summary.reconnects = source.reconnects
     if lost is not None:
         raise lost
 

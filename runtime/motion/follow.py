@@ -2,16 +2,19 @@
 
 Sources of motion:
 
-- ``bitstream``: vectors that surely point to the frame before: no B-frames, one reference;
-- ``resolved``: vectors whose frame was found by comparing pixels (``resolve``);
-- ``estimated``: the pictures alone, where the codec gives no vectors.
+- ``bitstream``: the codec's vectors, read as pointing to the frame before;
+- ``resolved``: the codec's vectors, where they can point to other frames, read as the pixels show (``resolve``);
+- ``estimated``: the pictures alone, where there are no vectors.
 
 Modes:
 
-- ``auto`` takes the best there is. In subpixel chaining vectors are completed by optical flow; in published
-  chaining sure vectors stay exactly what the authors' code makes of them.
+- ``auto`` takes the best there is: vectors, completed by optical flow where the pixels disagree with them, which
+  with several references some do. In published chaining sure vectors stay what the authors' code makes of them.
 - ``bitstream`` takes vectors and nothing else; a frame without is a keyframe.
 - ``estimate`` looks at the pictures only.
+
+Vectors are sure to point to the frame before where the stream has no B-frames and one reference. Without B-frames
+most of them do; with B-frames most do not.
 """
 
 from __future__ import annotations
@@ -70,6 +73,7 @@ class Follower:
             vectors = listed_vectors(frame.vectors, *size)
         sure = frame.one_reference and not self._reordered
         chained = self._pure and sure and vectors is not None
+        alone = chained or self._mode == "bitstream"
         link = Link(
             motion=vectors is not None or self._mode != "bitstream",
             # Where every frame is one, as in a stream of single pictures, an I-frame says nothing.
@@ -78,7 +82,7 @@ class Follower:
             discontinuity=frame.discontinuity,
             corrupt=frame.corrupt,
             # Where optical flow completes the vectors, intra blocks are followed too, as ``mismatch`` shows.
-            intra_share=vectors.intra_share if vectors is not None and (self._mode == "bitstream" or chained) else 0.0,
+            intra_share=vectors.intra_share if vectors is not None and alone else 0.0,
         )
         self._picture_type = frame.picture_type
         distance = None if self._distance is None else self._distance + 1
@@ -99,7 +103,8 @@ class Follower:
         if vectors is not None and sure and self._pure:
             motion = self._chain.advance(vectors.past)
             return motion, "bitstream", self._tracker.adopt(luma, motion)
-        track = self._tracker.follow(luma, vectors, sure=sure)
+        direct = sure if self._mode == "bitstream" else not self._reordered
+        track = self._tracker.follow(luma, vectors, direct=direct)
         if self._pure:
             self._chain.adopt(track.motion)
-        return track.motion, "estimated" if vectors is None else "bitstream" if sure else "resolved", track.mismatch
+        return track.motion, "estimated" if vectors is None else "bitstream" if direct else "resolved", track.mismatch

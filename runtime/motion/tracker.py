@@ -3,8 +3,8 @@
 Each frame's motion is put together from guesses, pixel by pixel the one that shows in the keyframe what the
 frame shows (``agreement``):
 
-1. the vectors, composed with what the frame before knew, where they surely point to it;
-   resolved (``resolve``), where they may point elsewhere;
+1. the vectors, composed with what the frame before knew, where they point to it;
+   resolved (``resolve``), where they point elsewhere;
    the motion of before, gone on evenly, where there are none;
 2. optical flow to the keyframe (``flow``), searched from there;
 3. no motion.
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from arseg_edge.errors import SequenceError
-from arseg_edge.runtime.motion.agreement import Choice, Positions, disagreement, look_up, mismatch, pixel_grid, resized
+from arseg_edge.runtime.motion.agreement import Choice, Positions, look_up, mismatch, pixel_grid, resized
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.flow import Flow
 from arseg_edge.runtime.motion.luma import Luma
@@ -69,8 +69,8 @@ class Tracker:
         self._keyframe, self._small_keyframe = luma, _halved(luma)
         self._known = self._grid
 
-    def follow(self, luma: Luma, vectors: ListedVectors | None, *, sure: bool = False) -> Track:
-        """Take the next frame; ``sure`` says that its vectors point to the frame before.
+    def follow(self, luma: Luma, vectors: ListedVectors | None, *, direct: bool = False) -> Track:
+        """Take the next frame; ``direct``: its vectors are read as pointing to the frame before.
 
         Raises:
             SequenceError: before any ``restart``, or when the size is not that of the keyframe.
@@ -79,7 +79,7 @@ class Tracker:
         self._distance += 1
         if vectors is None:
             first, search = self._onward(known, self._grid), self._from_nothing
-        elif sure:
+        elif direct:
             places = cv2.add(self._grid, self._vectors.spread(vectors.past))
             first = look_up(known, places, cv2.INTER_LINEAR)
             search = self._from_vectors
@@ -106,7 +106,7 @@ class Tracker:
         self._distance += 1
         positions = np.asarray(cv2.add(self._grid, resized(motion, *luma.shape)), np.float32)
         self._known = positions
-        return mismatch(disagreement(luma, self._keyframe, positions, _SIDE))
+        return mismatch(Choice(luma, self._keyframe, positions, _SIDE).difference)
 
     def _checked(self, luma: Luma) -> Positions:
         if self._known is None or luma.shape != self._grid.shape[:2]:

@@ -77,8 +77,9 @@ def block_motion(records: VectorRecords, height: int, width: int, *, future: boo
     (x264's default) hides in it which one a block used; ``motion/resolve.py`` finds it out.
     """
     rows, columns = -(-height // BLOCK), -(-width // BLOCK)
-    displacement = np.zeros((rows, columns), np.complex64)  # dx + i dy: one number is set faster than a pair
-    reference = np.full((rows, columns), INTRA, np.int8)
+    # One cell more on each side takes what reaches beyond the picture. A pair is set faster as one number.
+    displacement = np.zeros((rows + 2, columns + 2), np.complex64)
+    reference = np.full((rows + 2, columns + 2), INTRA, np.int8)
 
     chosen = records[records["source"] > 0 if future else records["source"] < 0]
     block_width, block_height = chosen["w"].astype(np.int32), chosen["h"].astype(np.int32)
@@ -86,14 +87,15 @@ def block_motion(records: VectorRecords, height: int, width: int, *, future: boo
     top = (chosen["dst_y"] - block_height // 2) // BLOCK
     vector = ((chosen["motion_x"] + 1j * chosen["motion_y"]) / chosen["motion_scale"]).astype(np.complex64)
 
+    near = (top >= -1) & (top < rows) & (left >= -1) & (left < columns)
+    first = (top + 1) * (columns + 2) + left + 1
     for down in range(2):  # a block covers one or two cells each way
         for right in range(2):
-            row, column = top + down, left + right
-            covered = (block_height > down * BLOCK) & (block_width > right * BLOCK)
-            covered &= (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-            cells = row[covered], column[covered]
-            displacement[cells] = vector[covered]
-            reference[cells] = 0
+            covered = near & (block_height > down * BLOCK) & (block_width > right * BLOCK)
+            cells = first[covered] + down * (columns + 2) + right
+            displacement.put(cells, vector[covered])
+            reference.put(cells, 0)
+    displacement, reference = displacement[1:-1, 1:-1].copy(), reference[1:-1, 1:-1].copy()
     return BlockMotion(displacement[..., None].view(np.float32), reference, height, width)
 
 

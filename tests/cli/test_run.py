@@ -34,7 +34,7 @@ def test_all_outputs(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Pa
     assert done.err == ""
     assert f"{FRAMES} frames in" in done.out
     assert "2 keyframes (first 1, interval 1)" in done.out
-    assert [line.removeprefix("wrote ") for line in done.out.splitlines()[3:]] == [
+    assert [line.removeprefix("wrote ") for line in done.out.splitlines()[4:]] == [
         str(overlay),
         str(maps),
         str(lines),

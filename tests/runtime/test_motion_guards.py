@@ -36,7 +36,8 @@ def joined(seed: int) -> list[Any]:
 def test_the_first_frame_after_a_cut_is_a_keyframe(tmp_path: Path, name: str, seed: int) -> None:
     path = encode(tmp_path / "cut.mkv", joined(seed), **{"gop": 250, **STREAMS[name]})
     reasons = [frame.keyframe_reason for frame in read_motion(path)]
-    assert reasons[BEFORE] == ("intra" if "I-frame" in name else "scene-cut")
+    # Where x264 looks for cuts, it may or may not see this one.
+    assert reasons[BEFORE] in ({"intra", "scene-cut"} if "I-frame" in name else {"scene-cut"})
     assert reasons[:BEFORE] == ["first", *[None] * (BEFORE - 1)]
     assert reasons[BEFORE + 1 :] == [None] * 5
 
@@ -55,16 +56,17 @@ def test_cuts_of_pictures() -> None:
 
 
 def test_what_comes_into_view_is_a_mismatch() -> None:
-    # Half of the picture is new after six frames, but never so much at once that it were a cut.
-    frames = list(read_motion(panning(8, 144, 176, 15, 0)))
-    assert "mismatch" in [frame.keyframe_reason for frame in frames]
+    # More and more of the picture is new, but never so much at once that it were a cut.
+    clip = panning(30, 144, 176, 4, 0)
+    frames = list(read_motion(clip, 1000, guards=Guards(mismatch=0.1)))
+    assert {frame.keyframe_reason for frame in frames} == {"first", "mismatch", None}
     shares = [frame.mismatch for frame in frames if not frame.is_keyframe]
     assert max(shares) <= Guards().mismatch
-    assert [f.keyframe_reason for f in read_motion(panning(8, 144, 176, 15, 0), guards=None)] == ["first", *[None] * 7]
+    assert [frame.is_keyframe for frame in read_motion(clip, 1000, guards=None)] == [True, *[False] * 29]
 
 
 def test_guards_can_be_set() -> None:
-    clip = panning(6, 144, 176, 12, 0)
+    clip = panning(6, 144, 176, 4, 0)
     assert [f.is_keyframe for f in read_motion(clip)] == [True, *[False] * 5]
     assert all(frame.is_keyframe for frame in read_motion(clip, guards=Guards(mismatch=0.0)))
 

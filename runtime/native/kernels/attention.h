@@ -18,7 +18,7 @@ constexpr int kOffsets = 4;  // … 3 × 4 into 16
 #endif
 
 struct Attention {
-  int64_t channels;
+  int64_t channels;     // of the block at hand; scores of several blocks add up
   int64_t kernel_size;
   int64_t row_stride;   // from one channel to the next in a row of keys or values
   float* scores;        // [kQueryRows][kernel_size²][kLanes]; softmax turns them into weights in place
@@ -31,24 +31,22 @@ struct Attention {
   static int64_t sum_floats(int64_t channels) { return channels * kQueryRows * kLanes; }
 };
 
-// Fetches the window some channels further on from the L2 cache.
-inline void ask_for(const float* window, int64_t row_stride) {
-  constexpr int64_t kAhead = 8;
-  __builtin_prefetch(window + kAhead * row_stride);
-  __builtin_prefetch(window + kAhead * row_stride + kLanes);
-}
-
 // Rows `first` to `first + Rows − 1` of the queries see one row of keys, `kernel_row` being where it lies in the first
 // one's window (in the next one's it lies one higher). `offset` is the first of Offsets columns of the window.
 template <int Rows, int Offsets>
 inline void add_scores(const Attention& a, const float* query, int64_t query_channel, int64_t query_row,
-                       const float* key, int64_t first, int64_t kernel_row, int64_t offset) {
-  Floats sum[Rows][Offsets] = {};
+                       const float* key, bool first_block, int64_t first, int64_t kernel_row, int64_t offset) {
+  Floats sum[Rows][Offsets];
+  for (int r = 0; r < Rows; ++r) {
+    for (int d = 0; d < Offsets; ++d) {
+      sum[r][d] = first_block ? Floats{}
+                              : load(a.scores_of(first + r, (kernel_row - r) * a.kernel_size + offset + d));
+    }
+  }
   query += first * query_row;
   key += offset;
   for (int64_t c = 0; c < a.channels; ++c) {
     Floats q[Rows];
-    ask_for(key, a.row_stride);
     for (int r = 0; r < Rows; ++r) q[r] = load_once(query + r * query_row);
     for (int d = 0; d < Offsets; ++d) {
       const Floats k = load_once(key + d);
@@ -76,7 +74,6 @@ inline void add_values(const Attention& a, const float* value, int64_t first, in
   value += offset;
   for (int64_t c = 0; c < a.channels; ++c) {
     Floats sum[Rows];
-    ask_for(value, a.row_stride);
     for (int r = 0; r < Rows; ++r) sum[r] = load(sums + r * kLanes);
     for (int d = 0; d < Offsets; ++d) {
       const Floats v = load_once(value + d);
@@ -91,10 +88,12 @@ inline void add_values(const Attention& a, const float* value, int64_t first, in
 struct ScoreBlock {
   const Attention& a;
   const float *query, *key;
-  int64_t query_channel, query_row, first, kernel_row;
+  int64_t query_channel, query_row;
+  bool first_block;
+  int64_t first, kernel_row;
   template <int Rows, int Offsets>
   void run(int64_t offset) const {
-    add_scores<Rows, Offsets>(a, query, query_channel, query_row, key, first, kernel_row, offset);
+    add_scores<Rows, Offsets>(a, query, query_channel, query_row, key, first_block, first, kernel_row, offset);
   }
 };
 
@@ -140,25 +139,37 @@ inline void softmax(const Attention& a, int64_t row) {
   for (int64_t i = 0; i < count; ++i) store(a.scores_of(row, i), load(a.scores_of(row, i)) * scale);
 }
 
-// Adds the attention of `rows` query rows to `a.sums`. `query` points at the first row's first channel, this column;
-// `key_row(i)` and `value_row(i)` at the first channel of the row i − kernel_size/2 below the first query's, at the
-// window's leftmost column; rows outside the image must be zeros.
-template <typename KeyRow, typename ValueRow>
-inline void attend(const Attention& a, const float* query, int64_t query_channel, int64_t query_row, int64_t rows,
-                   const KeyRow& key_row, const ValueRow& value_row) {
-  // Row i of the keys is seen by the query rows r with 0 <= i − r < kernel_size.
-  const int64_t seen = rows + a.kernel_size - 1;
-  const auto first_row = [&](int64_t i) { return larger(0, i - a.kernel_size + 1); };
-  const auto row_count = [&](int64_t i) { return smaller(rows - 1, i) - first_row(i) + 1; };
-  for (int64_t i = 0; i < seen; ++i) {
-    const int64_t first = first_row(i);
-    for_rows_and_offsets(row_count(i), a.kernel_size,
-                         ScoreBlock{a, query, key_row(i), query_channel, query_row, first, i - first});
+// Row i of the keys and values, counted from the topmost that the first of `rows` query rows sees, is seen by the query
+// rows r with 0 <= i − r < kernel_size: `count` of them from `first` on.
+struct Seen {
+  int64_t first, count;
+};
+inline int64_t rows_seen(int64_t rows, int64_t kernel_size) { return rows + kernel_size - 1; }
+inline Seen seen_by(int64_t i, int64_t rows, int64_t kernel_size) {
+  const int64_t first = larger(0, i - kernel_size + 1);
+  return {first, smaller(rows - 1, i) - first + 1};
+}
+
+// Adds the scores of `rows` query rows for one block of channels. `query` points at the first row's first channel, this
+// column; `key_row(i)` at the first channel of row i, at the window's leftmost column. What is outside the image must
+// be zeros.
+template <typename KeyRow>
+inline void score(const Attention& a, const float* query, int64_t query_channel, int64_t query_row, int64_t rows,
+                  bool first_block, const KeyRow& key_row) {
+  for (int64_t i = 0; i < rows_seen(rows, a.kernel_size); ++i) {
+    const Seen seen = seen_by(i, rows, a.kernel_size);
+    for_rows_and_offsets(
+        seen.count, a.kernel_size,
+        ScoreBlock{a, query, key_row(i), query_channel, query_row, first_block, seen.first, i - seen.first});
   }
-  for (int64_t r = 0; r < rows; ++r) softmax(a, r);
-  for (int64_t i = 0; i < seen; ++i) {
-    const int64_t first = first_row(i);
-    for_rows_and_offsets(row_count(i), a.kernel_size, ValueBlock{a, value_row(i), first, i - first});
+}
+
+// Adds the values of one block of channels, weighted, to `a.sums`.
+template <typename ValueRow>
+inline void weigh(const Attention& a, int64_t rows, const ValueRow& value_row) {
+  for (int64_t i = 0; i < rows_seen(rows, a.kernel_size); ++i) {
+    const Seen seen = seen_by(i, rows, a.kernel_size);
+    for_rows_and_offsets(seen.count, a.kernel_size, ValueBlock{a, value_row(i), seen.first, i - seen.first});
   }
 }
 

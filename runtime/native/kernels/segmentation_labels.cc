@@ -2,7 +2,7 @@
 
 #include "kernels/interpolation.h"
 #include "kernels/level.h"
-#include "kernels/strips.h"
+#include "kernels/memory.h"
 
 namespace arseg {
 namespace ARSEG_LEVEL {

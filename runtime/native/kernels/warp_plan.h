@@ -20,32 +20,29 @@ struct WarpGeometry {
 
 // How the lanes of one vector lie in memory. Motion is the same over whole blocks, so most vectors are one or two runs
 // of consecutive pixels, which plain loads read several times faster than a gather.
-constexpr uint8_t kOneRun = 0;      // values between are the lane at which the second of two runs begins
-constexpr uint8_t kScattered = 255;
+constexpr uint8_t kOneRun = 0;  // values between are the lane at which the second of two runs begins
+constexpr uint8_t kScattered = 127;
+constexpr uint8_t kAtBorder = 128;  // added where a lane has a tap outside the plane, or that ends on it
 
 struct WarpPlan {
-  int32_t* offset;  // of the upper left tap in its plane, [count]
-  float* weight[4];  // upper left, upper right, lower left, lower right, [count] each; 0 for taps outside the plane
-  uint8_t* runs;     // one for each vector
+  int32_t* offset;    // of the upper left tap in its plane, [count]
+  float* share[2];    // of the right and of the lower taps, [count] each, for vectors not at the border
+  float* weight[4];   // upper left, upper right, lower left, lower right, [count] each; 0 for taps outside the plane
+  uint8_t* runs;      // one for each vector
 
-  static size_t bytes(int64_t count) {
-    return static_cast<size_t>(round_up(count * 20 + count / kLanes, 64));
-  }
+  static size_t bytes(int64_t count) { return static_cast<size_t>(round_up(count * 28 + count / kLanes, 64)); }
 };
 
 // Lays a plan for `count` pixels, a multiple of kLanes, into memory of `WarpPlan::bytes(count)`.
 inline WarpPlan warp_plan_in(void* memory, int64_t count) {
   WarpPlan plan;
   plan.offset = static_cast<int32_t*>(memory);
-  float* weights = reinterpret_cast<float*>(plan.offset + count);
-  for (int tap = 0; tap < 4; ++tap) plan.weight[tap] = weights + tap * count;
-  plan.runs = reinterpret_cast<uint8_t*>(weights + 4 * count);
+  float* part = reinterpret_cast<float*>(plan.offset + count);
+  for (float*& share : plan.share) share = part, part += count;
+  for (float*& weight : plan.weight) weight = part, part += count;
+  plan.runs = reinterpret_cast<uint8_t*>(part);
   return plan;
 }
-
-struct Displacement {
-  double x, y;  // in pixels of the feature
-};
 
 inline double without_nonfinite(float value) {
   if (value != value) return 0.0;
@@ -53,46 +50,67 @@ inline double without_nonfinite(float value) {
   return value > kLargest ? kLargest : value < -kLargest ? -kLargest : value;
 }
 
-inline Displacement displacement_at(const WarpGeometry& g, const float* motion, Neighbours row, int64_t x) {
-  const bool published = g.sampling == Sampling::kPublished;
-  const Neighbours column =
-      published ? corners_aligned(x, g.motion_width, g.width) : half_pixel(x, g.motion_width, g.width);
-  const double ratio_y = static_cast<double>(g.height) / static_cast<double>(g.motion_height);
-  const double ratio_x = published ? ratio_y : static_cast<double>(g.width) / static_cast<double>(g.motion_width);
-  const float* const above = motion + row.first * g.motion_width * 2;
-  const float* const below = motion + row.second * g.motion_width * 2;
-  const auto mean = [&](int axis) {
-    const auto at = [&](const float* line, int64_t i) {
-      const float value = line[i * 2 + axis];
-      return published ? static_cast<double>(value) : without_nonfinite(value);
-    };
-    const double first = at(above, column.first);
-    if (column.share == 0 && row.share == 0) return first;
-    const double upper = first * (1 - column.share) + at(above, column.second) * column.share;
-    const double lower = at(below, column.first) * (1 - column.share) + at(below, column.second) * column.share;
-    return upper * (1 - row.share) + lower * row.share;
-  };
-  return {mean(0) * ratio_x, mean(1) * ratio_y};
-}
-
-// A sampling position in one dimension: the first of two neighbours that are both inside, and their weights.
-struct Footprint {
-  int64_t first;
-  float weight[2];
+// Displacements in pixels of the feature.
+struct Displacements {
+  double x[kLanes], y[kLanes];
 };
 
-inline Footprint footprint(double position, int64_t size, Sampling sampling) {
+template <Sampling sampling>
+inline void displacements_at(const WarpGeometry& g, const float* motion, Neighbours row, int64_t x_first,
+                             Displacements& d) {
+  constexpr bool kPublished = sampling == Sampling::kPublished;
+  const double ratio_y = static_cast<double>(g.height) / static_cast<double>(g.motion_height);
+  const double ratio_x = kPublished ? ratio_y : static_cast<double>(g.width) / static_cast<double>(g.motion_width);
+  const float* const above = motion + row.first * g.motion_width * 2;
+  const float* const below = motion + row.second * g.motion_width * 2;
+  const auto at = [](const float* line, int64_t i) {
+    return kPublished ? static_cast<double>(line[i]) : without_nonfinite(line[i]);
+  };
+  if (g.motion_width == g.width && row.share == 0 && x_first >= 0 && x_first + kLanes <= g.width) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      d.x[lane] = at(above, (x_first + lane) * 2) * ratio_x;
+      d.y[lane] = at(above, (x_first + lane) * 2 + 1) * ratio_y;
+    }
+    return;
+  }
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int64_t x = clamp(x_first + lane, 0, g.width - 1);
+    const Neighbours column =
+        kPublished ? corners_aligned(x, g.motion_width, g.width) : half_pixel(x, g.motion_width, g.width);
+    const auto mean = [&](int axis) {
+      const int64_t left = column.first * 2 + axis, right = column.second * 2 + axis;
+      const double upper = at(above, left) * (1 - column.share) + at(above, right) * column.share;
+      const double lower = at(below, left) * (1 - column.share) + at(below, right) * column.share;
+      return upper * (1 - row.share) + lower * row.share;
+    };
+    d.x[lane] = mean(0) * ratio_x;
+    d.y[lane] = mean(1) * ratio_y;
+  }
+}
+
+// A sampling position in one dimension.
+struct Footprint {
+  int32_t first;    // of two neighbours that are both inside
+  float share;      // of the second, where `plain`
+  float weight[2];  // 0 for a tap outside
+  bool plain;       // whether both taps are inside and adjacent to the position
+};
+
+// NaN counts as far outside.
+template <Sampling sampling>
+inline Footprint footprint(double position, int32_t size) {
   const double last = static_cast<double>(size - 1);
   const double low = sampling == Sampling::kPublished ? -2.0 : 0.0;
   const double high = sampling == Sampling::kPublished ? last + 2.0 : last;
-  const double inside = position < low ? low : position > high ? high : position;
-  const int64_t tap = static_cast<int64_t>(inside + 2.0) - 2;
+  const double above_low = position > low ? position : low;
+  const double inside = above_low < high ? above_low : high;
+  const int32_t tap = static_cast<int32_t>(inside + 2.0) - 2;
   const float share = static_cast<float>(inside - static_cast<double>(tap));
-  const int64_t first = clamp(tap, 0, larger(size - 2, 0));
-  const auto weight_of = [&](int64_t index) {
-    return index >= size ? 0.0f : index == tap ? 1.0f - share : index == tap + 1 ? share : 0.0f;
-  };
-  return {first, {weight_of(first), weight_of(first + 1)}};
+  const int32_t most = size > 1 ? size - 2 : 0;
+  const int32_t first = tap < 0 ? 0 : tap > most ? most : tap;
+  const float left = tap == first ? 1.0f - share : tap + 1 == first ? share : 0.0f;
+  const float right = size == 1 ? 0.0f : tap == first ? share : tap == first + 1 ? 1.0f - share : 0.0f;
+  return {first, share, {left, right}, tap == first && size > 1};
 }
 
 inline uint8_t runs_of(const int32_t* offset) {
@@ -105,39 +123,54 @@ inline uint8_t runs_of(const int32_t* offset) {
   return static_cast<uint8_t>(split);
 }
 
+template <Sampling sampling>
+inline void plan_row_as(const WarpGeometry& g, const float* motion, int64_t y, int64_t x_first, int64_t count,
+                        const WarpPlan& plan) {
+  constexpr bool kPublished = sampling == Sampling::kPublished;
+  const Neighbours row = kPublished ? corners_aligned(y, g.motion_height, g.height)
+                                    : half_pixel(y, g.motion_height, g.height);
+  // The published models map positions to [−1, 1] under one convention and back under the other.
+  const bool mapped_x = kPublished && g.width > 1, mapped_y = kPublished && g.height > 1;
+  const double scale_x = mapped_x ? static_cast<double>(g.width) / static_cast<double>(g.width - 1) : 1.0;
+  const double scale_y = mapped_y ? static_cast<double>(g.height) / static_cast<double>(g.height - 1) : 1.0;
+  const double shift_x = mapped_x ? 0.5 : 0.0, shift_y = mapped_y ? 0.5 : 0.0;
+  const int32_t width = static_cast<int32_t>(g.width), height = static_cast<int32_t>(g.height);
+  for (int64_t j = 0; j < count; j += kLanes) {
+    Displacements d;
+    displacements_at<sampling>(g, motion, row, x_first + j, d);
+    int32_t plain = 1;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const double x = static_cast<double>(clamp(x_first + j + lane, 0, g.width - 1));
+      const Footprint across = footprint<sampling>((x + d.x[lane]) * scale_x - shift_x, width);
+      const Footprint down = footprint<sampling>((static_cast<double>(y) + d.y[lane]) * scale_y - shift_y, height);
+      plan.offset[j + lane] = down.first * width + across.first;
+      plan.share[0][j + lane] = across.share;
+      plan.share[1][j + lane] = down.share;
+      plan.weight[0][j + lane] = down.weight[0] * across.weight[0];
+      plan.weight[1][j + lane] = down.weight[0] * across.weight[1];
+      plan.weight[2][j + lane] = down.weight[1] * across.weight[0];
+      plan.weight[3][j + lane] = down.weight[1] * across.weight[1];
+      plain &= static_cast<int32_t>(across.plain) & static_cast<int32_t>(down.plain);
+    }
+    plan.runs[j / kLanes] = static_cast<uint8_t>(runs_of(plan.offset + j) + (plain ? 0 : kAtBorder));
+  }
+}
+
 // Plans `count` pixels (a multiple of kLanes) of row y from column x_first on; columns outside are planned as the
 // nearest inside. `motion` is one [H, W, 2] map. A displacement that is not finite gives weights of 0 under
 // `published`; under `consistent` NaN counts as 0 and infinities clamp to the border.
 inline void plan_row(const WarpGeometry& g, const float* motion, int64_t y, int64_t x_first, int64_t count,
                      const WarpPlan& plan) {
-  const bool published = g.sampling == Sampling::kPublished;
-  const Neighbours row = published ? corners_aligned(y, g.motion_height, g.height)
-                                   : half_pixel(y, g.motion_height, g.height);
-  // The published models map positions to [−1, 1] under one convention and back under the other.
-  const auto sampled = [published](double position, int64_t size) {
-    if (!published || size == 1) return position;
-    return position * static_cast<double>(size) / static_cast<double>(size - 1) - 0.5;
-  };
-  for (int64_t j = 0; j < count; ++j) {
-    const int64_t x = clamp(x_first + j, 0, g.width - 1);
-    const Displacement d = displacement_at(g, motion, row, x);
-    const bool finite = d.x - d.x == 0 && d.y - d.y == 0;
-    const Footprint across =
-        footprint(finite ? sampled(static_cast<double>(x) + d.x, g.width) : -2.0, g.width, g.sampling);
-    const Footprint down =
-        footprint(finite ? sampled(static_cast<double>(y) + d.y, g.height) : -2.0, g.height, g.sampling);
-    plan.offset[j] = static_cast<int32_t>(down.first * g.width + across.first);
-    plan.weight[0][j] = down.weight[0] * across.weight[0];
-    plan.weight[1][j] = down.weight[0] * across.weight[1];
-    plan.weight[2][j] = down.weight[1] * across.weight[0];
-    plan.weight[3][j] = down.weight[1] * across.weight[1];
+  if (g.sampling == Sampling::kPublished) {
+    plan_row_as<Sampling::kPublished>(g, motion, y, x_first, count, plan);
+  } else {
+    plan_row_as<Sampling::kConsistent>(g, motion, y, x_first, count, plan);
   }
-  for (int64_t j = 0; j < count; j += kLanes) plan.runs[j / kLanes] = runs_of(plan.offset + j);
 }
 
 // The kLanes samples of one plane from the plan's entry j on.
-inline Floats sample(const float* plane, int64_t right, int64_t down, const WarpPlan& plan, int64_t j) {
-  const uint8_t runs = plan.runs[j / kLanes];
+__attribute__((always_inline)) inline Floats sample(const float* plane, int64_t right, int64_t down, const WarpPlan& plan, int64_t j) {
+  const uint8_t runs = plan.runs[j / kLanes] & 127, border = plan.runs[j / kLanes] & kAtBorder;
   Floats taps[4];
   const float* corner[4] = {plane, plane + right, plane + down, plane + down + right};
   if (runs == kOneRun) {
@@ -150,6 +183,12 @@ inline Floats sample(const float* plane, int64_t right, int64_t down, const Warp
     for (int tap = 0; tap < 4; ++tap) {
       taps[tap] = load_split(corner[tap] + left_start, corner[tap] + right_start, runs);
     }
+  }
+  if (border == 0) {
+    const Floats across = load(plan.share[0] + j);
+    const Floats upper = taps[0] + (taps[1] - taps[0]) * across;
+    const Floats lower = taps[2] + (taps[3] - taps[2]) * across;
+    return upper + (lower - upper) * load(plan.share[1] + j);
   }
   Floats sum = taps[0] * load(plan.weight[0] + j);
   for (int tap = 1; tap < 4; ++tap) sum += taps[tap] * load(plan.weight[tap] + j);

@@ -1,0 +1,101 @@
+"""What a run comes to; it stays as small for a week of video as for a second."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from arseg_edge.cli.options import print_json
+from arseg_edge.results import Result
+
+
+@dataclass
+class Summary:
+    """Counts the frames of a run and adds up where their time went."""
+
+    video: str
+    model: str
+    provider: str
+    native: bool
+    outputs: list[str]
+    frames: int = 0
+    dropped: int = 0
+    reconnects: int = 0
+    keyframes: Counter[str] = field(default_factory=Counter)
+    motion_sources: Counter[str] = field(default_factory=Counter)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    """Of all frames together, by stage."""
+    occasions: Counter[str] = field(default_factory=Counter)
+    """How many frames had the stage."""
+    latency: float = 0.0
+    """Seconds, of all frames of a live source together."""
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def add(self, result: Result, output_ms: float) -> None:
+        """Count one frame, with the milliseconds that the sinks took for it."""
+        self.frames += 1
+        self.dropped += result.dropped
+        self.latency += result.latency or 0.0
+        if result.keyframe_reason is not None:
+            self.keyframes[result.keyframe_reason] += 1
+        if result.motion_source is not None:
+            self.motion_sources[result.motion_source] += 1
+        for stage, value in {**result.speed.milliseconds, "output": output_ms}.items():
+            self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + value
+            self.occasions[stage] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary for ``--json``; milliseconds are means over the frames that had the stage."""
+        return {
+            "video": self.video,
+            "model": self.model,
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "reconnects": self.reconnects,
+            "keyframes": sum(self.keyframes.values()),
+            "keyframe_reasons": dict(self.keyframes),
+            "motion_sources": dict(self.motion_sources),
+            "milliseconds": {
+                stage: round(total / self.occasions[stage], 3) for stage, total in self.milliseconds.items()
+            },
+            "latency": round(self.latency / self.frames, 4) if self.latency else None,
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round(self.frames / self.seconds, 3) if self.seconds else None,
+            "provider": self.provider,
+            "native": self.native,
+            "outputs": self.outputs,
+            "interrupted": self.interrupted,
+        }
+
+    def show(self, as_json: bool, *, to_stderr: bool) -> None:
+        """Print the summary, where standard output is data to standard error."""
+        facts = self.as_dict()
+        if as_json:
+            print_json(facts)
+            return
+        stages = ", ".join(f"{stage} {value:.1f}" for stage, value in facts["milliseconds"].items())
+        rate = facts["frames_per_second"] or 0.0
+        operators = "native operators" if self.native else "function bodies"
+        lines = [
+            f"{self.frames} frames{' (interrupted)' if self.interrupted else ''} in {self.seconds:.1f} s, "
+            f"{rate:.1f} frames/s on {self.provider}, {operators}",
+            f"{facts['keyframes']} keyframes ({_counts(self.keyframes)})" if self.keyframes else "no keyframes",
+            f"motion: {_counts(self.motion_sources)}" if self.motion_sources else "no motion used",
+            f"mean milliseconds: {stages}",
+        ]
+        if self.latency:
+            lines.append(
+                f"live: {self.dropped} frames dropped, {self.reconnects} reconnects, "
+                f"mean latency {facts['latency'] * 1e3:.0f} ms"
+            )
+        lines += [f"wrote {target}" for target in self.outputs if target != "-"]
+        for line in lines:
+            click.echo(line, err=to_stderr)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common())

@@ -1,0 +1,57 @@
+// Scratch memory and moving pixels about.
+
+#pragma once
+
+#include "kernels/simd.h"
+
+namespace arseg {
+namespace ARSEG_LEVEL {
+
+// Hands out parts of a scratch buffer; with no buffer, only counts.
+class Arena {
+ public:
+  explicit Arena(void* memory) : memory_(static_cast<char*>(memory)) {}
+  float* floats(int64_t count) { return static_cast<float*>(bytes(static_cast<size_t>(count) * sizeof(float))); }
+  void* bytes(size_t count) {
+    char* const part = memory_ == nullptr ? nullptr : memory_ + used_;
+    used_ += (count + 63) / 64 * 64;
+    return part;
+  }
+  // What to allocate: kernels may read (never write) one vector and a window past the last part.
+  size_t size() const { return used_ + 64 * sizeof(float); }
+
+ private:
+  char* memory_;
+  size_t used_ = 0;
+};
+
+inline void clear(float* to, int64_t count) {
+  for (int64_t j = 0; j < count; ++j) to[j] = 0;
+}
+
+// Clears the columns of a row that lie left or right of the image, column 0 being x_first.
+inline void clear_outside(float* row, int64_t columns, int64_t x_first, int64_t image_width) {
+  const int64_t left = clamp(-x_first, 0, columns), right = clamp(image_width - x_first, 0, columns);
+  clear(row, left);
+  clear(row + right, columns - right);
+}
+
+// Columns x_first to x_first + columns − 1 of an image's row, with zeros left and right of the image.
+inline void copy_row(const float* image_row, int64_t image_width, int64_t x_first, int64_t columns, float* to) {
+  const int64_t right = clamp(image_width - x_first, 0, columns);
+  const float* const from = image_row + x_first;
+  int64_t j = clamp(-x_first, 0, columns);
+  for (; j + kLanes <= right; j += kLanes) store(to + j, load(from + j));
+  for (; j < right; ++j) to[j] = from[j];
+  clear_outside(to, columns, x_first, image_width);
+}
+
+// `count` pixels to where nothing may be written past them.
+inline void write_row(const float* from, int64_t count, float* to) {
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) store(to + j, load(from + j));
+  for (; j < count; ++j) to[j] = from[j];
+}
+
+}  // namespace ARSEG_LEVEL
+}  // namespace arseg
