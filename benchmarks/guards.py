@@ -8,8 +8,8 @@ are joined and encoded by x264 and x265, with and without B-frames, with an I-fr
 the first frame of the new scene is a keyframe. False: a guard made any other frame one.
 
 ``cost``: the CamVid clip, whole, and cut into pieces of 5 to 25 frames in random order (mean of three). The guards'
-quality is set against that of a fixed interval, interpolated at the same number of keyframes: PSNR of the warped keyframe, and
-mIoU of the keyframe's true labels, warped, against the frame's own.
+quality is set against that of a fixed interval, interpolated at the same number of keyframes: PSNR of the warped
+keyframe, and mIoU of the keyframe's true labels, warped, against the frame's own.
 """
 
 from __future__ import annotations

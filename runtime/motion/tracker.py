@@ -54,6 +54,8 @@ class Tracker:
         self._grid = self._small_grid = np.empty((0, 0, 2), np.float32)
         self._known: Positions | None = None
         """Where the frame before lies in the keyframe."""
+        self._moved = self._grid
+        """The same as a displacement."""
 
     def restart(self, luma: Luma, height: int, width: int) -> None:
         """Begin at a keyframe of ``height`` x ``width`` pixels with this working picture."""
@@ -67,7 +69,7 @@ class Tracker:
             self._limits = np.zeros_like(self._grid), np.full_like(self._grid, (columns - 1, rows - 1))
         self._distance = 0
         self._keyframe, self._small_keyframe = luma, _halved(luma)
-        self._known = self._grid
+        self._known, self._moved = self._grid, np.zeros_like(self._grid)
 
     def follow(self, luma: Luma, vectors: ListedVectors | None, *, direct: bool = False) -> Track:
         """Take the next frame; ``direct``: its vectors are read as pointing to the frame before.
@@ -78,13 +80,13 @@ class Tracker:
         known = self._checked(luma)
         self._distance += 1
         if vectors is None:
-            first, search = self._onward(known, self._grid), self._from_nothing
+            first, search = self._onward(self._moved, self._grid), self._from_nothing
         elif direct:
             places = cv2.add(self._grid, self._vectors.spread(vectors.past))
             first = look_up(known, places, cv2.INTER_LINEAR)
             search = self._from_vectors
         else:
-            first, search = self._resolved(luma, known, vectors), self._from_vectors
+            first, search = self._resolved(luma, vectors), self._from_vectors
         choice = Choice(luma, self._keyframe, first, _SIDE)
         if search is not None:
             choice.offer(search.find(choice.luma, self._keyframe, self._grid, first))
@@ -92,9 +94,8 @@ class Tracker:
         positions = choice.positions
         cv2.max(positions, self._limits[0], positions)
         cv2.min(positions, self._limits[1], positions)
-        self._known = positions
-        motion = resized(np.asarray(cv2.subtract(positions, self._grid), np.float32), *self._size)
-        return Track(motion, mismatch(choice.difference))
+        self._known, self._moved = positions, np.asarray(cv2.subtract(positions, self._grid), np.float32)
+        return Track(resized(self._moved, *self._size), mismatch(choice.difference))
 
     def adopt(self, luma: Luma, motion: Motion) -> float:
         """Take a frame whose motion was found elsewhere; returns the share of its pixels that do not match.
@@ -104,9 +105,9 @@ class Tracker:
         """
         self._checked(luma)
         self._distance += 1
-        positions = np.asarray(cv2.add(self._grid, resized(motion, *luma.shape)), np.float32)
-        self._known = positions
-        return mismatch(Choice(luma, self._keyframe, positions, _SIDE).difference)
+        self._moved = resized(motion, *luma.shape)
+        self._known = np.asarray(cv2.add(self._grid, self._moved), np.float32)
+        return mismatch(Choice(luma, self._keyframe, self._known, _SIDE).difference)
 
     def _checked(self, luma: Luma) -> Positions:
         if self._known is None or luma.shape != self._grid.shape[:2]:
@@ -117,30 +118,24 @@ class Tracker:
             )
         return self._known
 
-    def _resolved(self, luma: Luma, known: Positions, vectors: ListedVectors) -> Positions:
+    def _resolved(self, luma: Luma, vectors: ListedVectors) -> Positions:
         past, future = (
             self._small_vectors.spread(blocks) if (blocks.reference != INTRA).any() else None
             for blocks in (vectors.past, vectors.future)
         )
-        small = _resampled(known, self._grid, self._small_grid)
-        onward = self._onward(small, self._small_grid)
-        choice = Choice(_halved(luma), self._small_keyframe, onward, _SIDE_SMALL)
-        for guess in guesses(self._small_grid, small, past, future):
+        grid = self._small_grid
+        moved = resized(self._moved, *grid.shape[:2])
+        choice = Choice(_halved(luma), self._small_keyframe, self._onward(moved, grid), _SIDE_SMALL)
+        for guess in guesses(grid, np.asarray(cv2.add(grid, moved), np.float32), past, future):
             choice.offer(guess)
-        return _resampled(choice.positions, self._small_grid, self._grid)
+        found = np.asarray(cv2.subtract(choice.positions, grid), np.float32)
+        return np.asarray(cv2.add(self._grid, resized(found, *luma.shape)), np.float32)
 
-    def _onward(self, before: Positions, grid: Positions) -> Positions:
+    def _onward(self, moved: Positions, grid: Positions) -> Positions:
         """Where the content would lie if every pixel of the frame before moved on evenly."""
-        share = 1 / (self._distance - 1) if self._distance > 1 else 0.0
-        return np.asarray(cv2.scaleAdd(cv2.subtract(before, grid), share, before), np.float32)
+        return np.asarray(cv2.scaleAdd(moved, self._distance / max(1, self._distance - 1), grid), np.float32)
 
 
 def _halved(luma: Luma) -> Luma:
     rows, columns = luma.shape
     return np.asarray(cv2.resize(luma, ((columns + 1) // 2, (rows + 1) // 2), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _resampled(positions: Positions, grid: Positions, other: Positions) -> Positions:
-    """The same motion on a grid of another size."""
-    displacement = np.asarray(cv2.subtract(positions, grid), np.float32)
-    return np.asarray(cv2.add(other, resized(displacement, *other.shape[:2])), np.float32)
