@@ -160,6 +160,8 @@ def open_session(
     options = options or onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    # A planned block would come on top of what the arena keeps from the first, unplanned run.
+    options.enable_mem_pattern = False
     try:
         if library is not None:
             options.register_custom_ops_library(str(library))

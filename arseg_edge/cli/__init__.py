@@ -19,6 +19,7 @@ from arseg_edge.cli.bench import bench
 from arseg_edge.cli.doctor import doctor
 from arseg_edge.cli.export import export
 from arseg_edge.cli.info import info
+from arseg_edge.cli.probe import probe
 from arseg_edge.cli.run import run
 from arseg_edge.cli.verify import verify
 from arseg_edge.errors import ArsegError, ProviderError
@@ -30,7 +31,7 @@ def cli() -> None:
     """Segment compressed video cheaply: AR-Seg with ONNX Runtime."""
 
 
-for command in (export, run, bench, info, verify, doctor):
+for command in (export, run, bench, info, verify, probe, doctor):
     cli.add_command(command)
 
 

@@ -29,6 +29,8 @@ class Source(ABC):
     """Seconds in one unit of ``pts``."""
     frame_count: int | None = None
     """An estimate, for a progress display."""
+    references: int | None = None
+    """How many frames at most a P-frame can refer to; None where that does not show."""
     live: bool = False
     """Frames come when they happen: who falls behind must leave some out. Known once it is opened."""
     reconnects: int = 0

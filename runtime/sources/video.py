@@ -51,8 +51,10 @@ class DecodedSource(Source):
         self.time_base = track.time_base
         self.frame_count = track.frame_count
         self._clock = Clock(self.time_base, self.frame_rate)
-        # Older codecs than H.264 know no more than one.
-        self._one_reference = self.codec != "h264" or reference_frames(track.decoder.extradata) == 1
+        if self.codec == "h264":
+            self.references = reference_frames(track.decoder.extradata)
+        elif self.codec in VECTOR_CODECS:
+            self.references = 1  # codecs older than H.264 know no more
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
         index = 0
@@ -109,7 +111,7 @@ class DecodedSource(Source):
             picture_type="?" if kind is PictureType.NONE else kind.name,
             vectors=vectors,
             reordered=reordered,
-            one_reference=self._one_reference,
+            one_reference=self.references == 1,
             discontinuity=broken,
             corrupt=corrupt,
             arrived=arrived if self.live and isinstance(arrived, float) else None,

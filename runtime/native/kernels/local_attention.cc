@@ -7,6 +7,8 @@ namespace arseg {
 namespace ARSEG_LEVEL {
 namespace {
 
+constexpr int64_t kLineFloats = 16;  // of a cache line
+
 struct Buffers {
   Rows keys;     // or values, a block of channels; row 0 is pad above the tile, column 0 pad left of it
   Rows queries;  // or results
@@ -30,12 +32,17 @@ Work plan(const LocalAttentionArguments& a) {
   return {a.batch * tiles.across * tiles.down, arena.size()};
 }
 
-// `rows` rows of one channel from row y on, zeros where the image has none.
+// `rows` rows of one channel from row y on, zeros where the image has none. The same pixels of the next channel are asked
+// for on the way.
 void copy_rows(const float* plane, const LocalAttentionArguments& a, int64_t y, int64_t rows, int64_t x_first,
                const Rows& to, int64_t channel) {
   for (int64_t r = 0; r < rows; ++r) {
     if (y + r >= 0 && y + r < a.height) {
-      copy_row(plane + (y + r) * a.width, a.width, x_first, to.columns, to.at(r, channel));
+      const float* const row = plane + (y + r) * a.width;
+      for (int64_t j = 0; j < to.columns; j += kLineFloats) {
+        __builtin_prefetch(row + a.height * a.width + larger(x_first, 0) + j);
+      }
+      copy_row(row, a.width, x_first, to.columns, to.at(r, channel));
     } else {
       clear(to.at(r, channel), to.columns);
     }

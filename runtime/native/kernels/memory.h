@@ -25,32 +25,37 @@ class Arena {
   size_t used_ = 0;
 };
 
-inline void clear(float* to, int64_t count) {
-  for (int64_t j = 0; j < count; ++j) to[j] = 0;
+// Rows in scratch memory are whole vectors.
+inline void clear(float* row, int64_t columns) {
+  for (int64_t j = 0; j < columns; j += kLanes) store(row + j, Floats{});
 }
 
 // Clears the columns of a row that lie left or right of the image, column 0 being x_first.
 inline void clear_outside(float* row, int64_t columns, int64_t x_first, int64_t image_width) {
   const int64_t left = clamp(-x_first, 0, columns), right = clamp(image_width - x_first, 0, columns);
-  clear(row, left);
-  clear(row + right, columns - right);
+  for (int64_t j = 0; j < left; j += kLanes) {
+    store(row + j, keep_between(load(row + j), smaller(left - j, kLanes), kLanes));
+  }
+  for (int64_t j = right / kLanes * kLanes; j < columns; j += kLanes) {
+    store(row + j, keep_between(load(row + j), 0, larger(right - j, 0)));
+  }
 }
 
 // Columns x_first to x_first + columns − 1 of an image's row, with zeros left and right of the image.
 inline void copy_row(const float* image_row, int64_t image_width, int64_t x_first, int64_t columns, float* to) {
-  const int64_t right = clamp(image_width - x_first, 0, columns);
+  const int64_t left = clamp(-x_first, 0, columns), right = clamp(image_width - x_first, left, columns);
   const float* const from = image_row + x_first;
-  int64_t j = clamp(-x_first, 0, columns);
-  for (; j + kLanes <= right; j += kLanes) store(to + j, load(from + j));
-  for (; j < right; ++j) to[j] = from[j];
-  clear_outside(to, columns, x_first, image_width);
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const int64_t low = clamp(left - j, 0, kLanes), high = clamp(right - j, low, kLanes);
+    store(to + j, high - low == kLanes ? load(from + j) : load_between(from + j, low, high));
+  }
 }
 
 // `count` pixels to where nothing may be written past them.
 inline void write_row(const float* from, int64_t count, float* to) {
   int64_t j = 0;
   for (; j + kLanes <= count; j += kLanes) store(to + j, load(from + j));
-  for (; j < count; ++j) to[j] = from[j];
+  if (j < count) store_first(to + j, load(from + j), count - j);
 }
 
 }  // namespace ARSEG_LEVEL

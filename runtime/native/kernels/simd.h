@@ -47,16 +47,43 @@ inline Floats load_once(const float* from) {
   return value;
 }
 
-// Only the first `count` lanes, 1 to kLanes.
-inline void store_first(float* to, Floats value, int64_t count) {
-  if (count == kLanes) return store(to, value);
-  for (int64_t lane = 0; lane < count; ++lane) to[lane] = value[lane];
+// All ones in the lanes from `low` to `high` − 1, for 0 <= low <= high <= kLanes.
+inline Ints lanes_between(int64_t low, int64_t high) {
+  Ints lane;
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  return (lane >= static_cast<int32_t>(low)) & (lane < static_cast<int32_t>(high));
 }
 
-inline Floats load_first(const float* from, int64_t count) {
+inline Floats keep_between(Floats value, int64_t low, int64_t high) {
+  return (Floats)((Ints)value & lanes_between(low, high));
+}
+
+// Those lanes from memory, zeros in the others, whose memory is not touched.
+inline Floats load_between(const float* from, int64_t low, int64_t high) {
+#if defined(__AVX512F__)
+  const uint32_t mask = ((uint32_t{1} << high) - 1) & ~((uint32_t{1} << low) - 1);
+  return (Floats)_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_maskload_ps(from, (__m256i)lanes_between(low, high));
+#else
   Floats values = {};
-  for (int64_t lane = 0; lane < count; ++lane) values[lane] = from[lane];
+  for (int64_t lane = low; lane < high; ++lane) values[lane] = from[lane];
   return values;
+#endif
+}
+
+inline Floats load_first(const float* from, int64_t count) { return load_between(from, 0, count); }
+
+// Only the first `count` lanes, up to kLanes.
+inline void store_first(float* to, Floats value, int64_t count) {
+  if (count == kLanes) return store(to, value);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((uint32_t{1} << count) - 1), (__m512)value);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(to, (__m256i)lanes_between(0, count), (__m256)value);
+#else
+  for (int64_t lane = 0; lane < count; ++lane) to[lane] = value[lane];
+#endif
 }
 
 // from[index[lane]] in each lane.

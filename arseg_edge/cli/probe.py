@@ -1,0 +1,99 @@
+"""``arseg-edge probe``: what a stream is made of, and what would suit better."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from arseg_edge.bundle import read_bundle
+from arseg_edge.cli.options import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from arseg_edge.runtime.coding import Coding, Distances
+    from arseg_edge.runtime.probe import ProbeReport
+
+
+@click.command()
+@click.argument("video")
+@click.option("-m", "--model", type=click.Path(path_type=Path), help="A bundle, for its interval and its arithmetic.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="How much of VIDEO to read.",
+)
+@json_option
+def probe(video: str, model: Path | None, seconds: float, as_json: bool) -> None:
+    """Look at the first seconds of VIDEO: how it is coded, which motion would be used, and how good that is.
+
+    VIDEO is whatever `run` takes. "Warped keyframe" is the PSNR of the last keyframe's picture, warped by the motion,
+    against each frame. The speed-up is arithmetic, from the bundle's multiply-accumulates; `bench` measures seconds.
+    """
+    from arseg_edge.runtime.probe import probe as probe_stream
+
+    manifest = None if model is None else read_bundle(model).manifest
+    report = probe_stream(video, seconds, manifest)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    print_table(_facts(report))
+    click.echo()
+    advice = report.advice
+    if advice.settings is None:
+        click.echo(f"no other encoder settings would serve better: {advice.reasons[0]}")
+        return
+    click.echo(f"encoder settings that would serve better: {advice.settings}")
+    for reason in advice.reasons:
+        click.echo(f"  {reason}")
+
+
+def _facts(report: ProbeReport) -> list[tuple[str, ...]]:
+    every = sum(report.keyframes.values())
+    rows = [
+        ("codec", report.codec or "none"),
+        ("size (height x width)", "{}x{}".format(*report.size)),
+        ("frames a second", "not said" if report.frame_rate is None else f"{report.frame_rate:g}"),
+        ("read", f"{report.frames} frames over {report.seconds:.2f} s"),
+        *_coding(report.coding),
+        ("motion", _counts(report.motion_sources) or "none used"),
+        ("keyframes", f"{every} ({_counts(report.keyframes)}) at interval {report.interval}"),
+    ]
+    if (warp := report.warp) is not None:
+        gain = f"{warp.gain:+.2f} dB over no motion ({warp.still:.2f} dB)"
+        rows.append(("warped keyframe", f"{warp.psnr:.2f} dB, {gain}"))
+    for scale, saving in (report.savings or {}).items():
+        bound = f"{saving.bound:.2f} with keyframes by the interval alone"
+        rows.append((f"speed-up with LR {scale}", f"{saving.speedup:.2f} in arithmetic, not in seconds; {bound}"))
+    return rows
+
+
+def _coding(coding: Coding) -> list[tuple[str, str]]:
+    shares = ", ".join(f"{kind} {share:.1%}" for kind, share in coding.picture_types.items())
+    return [
+        ("picture types", shares),
+        ("I-frames apart", _distances(coding.i_frames)),
+        ("B-frames", f"up to {coding.b_frames} in a row" if coding.b_frames else "none"),
+        ("references", "not said" if coding.references is None else f"up to {coding.references}"),
+        ("vectors of list 1 (future)", _share(coding.future_share)),
+        ("intra blocks", _share(coding.intra_share)),
+        ("interlaced", "yes" if coding.interlaced else "no"),
+    ]
+
+
+def _distances(apart: Distances | None) -> str:
+    if apart is None:
+        return "fewer than two read"
+    return f"{apart.shortest} to {apart.longest} frames, median {apart.median:g}"
+
+
+def _share(share: float | None) -> str:
+    return "no vectors" if share is None else f"{share:.1%}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
