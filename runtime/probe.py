@@ -22,13 +22,10 @@ from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.schedule import INTERVAL
 from arseg_edge.runtime.source import Source, SourceLike, open_source
 
-SECONDS: Final = 4.0
-"""Read of a stream unless told otherwise."""
-
 _CHAINING: Final[Chaining] = "subpixel"
 
 _HIGHEST_PSNR: Final = 60.0
-"""dB: no more than rounding to whole grey levels leaves (58.9); equal pictures have no finite value."""
+"""dB, for pictures that are equal, too; rounding to whole grey levels alone leaves 58.9."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class ProbeReport:
     advice: Advice
 
 
-def probe(video: SourceLike, seconds: float = SECONDS, manifest: Manifest | None = None) -> ProbeReport:
+def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = None) -> ProbeReport:
     """Read the first seconds of a stream as a run does, with the interval and the chaining of a bundle.
 
     Args:

@@ -54,7 +54,7 @@ def probe(video: str, model: Path | None, seconds: float, as_json: bool) -> None
 
 def _facts(report: ProbeReport) -> list[tuple[str, ...]]:
     every = sum(report.keyframes.values())
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("codec", report.codec or "none"),
         ("size (height x width)", "{}x{}".format(*report.size)),
         ("frames a second", "not said" if report.frame_rate is None else f"{report.frame_rate:g}"),
@@ -72,13 +72,13 @@ def _facts(report: ProbeReport) -> list[tuple[str, ...]]:
     return rows
 
 
-def _coding(coding: Coding) -> list[tuple[str, str]]:
+def _coding(coding: Coding) -> list[tuple[str, ...]]:
     shares = ", ".join(f"{kind} {share:.1%}" for kind, share in coding.picture_types.items())
     return [
         ("picture types", shares),
         ("I-frames apart", _distances(coding.i_frames)),
         ("B-frames", f"up to {coding.b_frames} in a row" if coding.b_frames else "none"),
-        ("references", "not said" if coding.references is None else f"up to {coding.references}"),
+        ("references", {None: "not said", 0: "none"}.get(coding.references, f"up to {coding.references}")),
         ("vectors of list 1 (future)", _share(coding.future_share)),
         ("intra blocks", _share(coding.intra_share)),
         ("interlaced", "yes" if coding.interlaced else "no"),

@@ -124,25 +124,29 @@ Outcome one_case() {
   setenv("ARSEG_EDGE_SIMD", one_of({"", "baseline", "avx2", "avx512"}), 1);
   MapAttributes attributes;
   attributes.strings["sampling"] = chance(98) ? one_of({"published", "consistent"}) : one_of({"", "nearest"});
-  attributes.integers["kernel_size"] =
-      chance(95) ? one_of<int64_t>({1, 3, 5, 7, 9}) : one_of<int64_t>({-7, 0, 2, 31, 33, std::numeric_limits<int64_t>::max()});
+  attributes.integers["kernel_size"] = chance(95)
+                                           ? one_of<int64_t>({1, 3, 5, 7, 9})
+                                           : one_of<int64_t>({-7, 0, 2, 31, 33, std::numeric_limits<int64_t>::max()});
   attributes.integers["upscale"] = chance(95) ? one_of<int64_t>({1, 2, 3, 8}) : one_of<int64_t>({-1, 0, 64, 65});
   for (const char* name : {"mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b"}) {
     attributes.numbers[name] = chance(99) ? 0.4f : number();
   }
   const int64_t n = pick(1, 2), c = chance(99) ? size() : one_of<int64_t>({512, 4096, 4097}), h = size(), w = size();
   switch (pick(0, 4)) {
-    case 0: return call<MotionWarp>(attributes, {shape({n, c, h, w}), shape({n, size(), size(), 2})});
-    case 1: return call<LocalAttention>(attributes, {shape({n, c, h, w}), shape({n, c, h, w}), shape({n, c, h, w})});
+    case 0:
+      return call<MotionWarp>(attributes, {shape({n, c, h, w}), shape({n, size(), size(), 2})});
+    case 1:
+      return call<LocalAttention>(attributes, {shape({n, c, h, w}), shape({n, c, h, w}), shape({n, c, h, w})});
     case 2: {
       const int64_t classes = pick(1, 20);
-      return call<Creff>(attributes,
-                         {shape({n, c, size(), size()}), shape({n, c, h, w}), shape({n, size(), size(), 2}),
-                          shape({c, 1, 3, 3}), shape({c}), shape({c, 1, 3, 3}), shape({c}), shape({c, 1, 3, 3}),
-                          shape({c}), shape({classes, c, 1, 1}), shape({classes})});
+      return call<Creff>(attributes, {shape({n, c, size(), size()}), shape({n, c, h, w}), shape({n, size(), size(), 2}),
+                                      shape({c, 1, 3, 3}), shape({c}), shape({c, 1, 3, 3}), shape({c}),
+                                      shape({c, 1, 3, 3}), shape({c}), shape({classes, c, 1, 1}), shape({classes})});
     }
-    case 3: return call<SegmentationLabels>(attributes, {shape({n, pick(1, 20), h, w}), shape({2})});
-    default: return call<NormalizeImage>(attributes, {shape({n, h, w, 3}), shape({2})});
+    case 3:
+      return call<SegmentationLabels>(attributes, {shape({n, pick(1, 20), h, w}), shape({2})});
+    default:
+      return call<NormalizeImage>(attributes, {shape({n, h, w, 3}), shape({2})});
   }
 }
 

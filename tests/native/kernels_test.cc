@@ -98,7 +98,8 @@ double attended(int64_t channels, int64_t kernel_size, const Query& query, const
 
 void expect_near(double actual, double expected, const char* what, const char* level, int64_t index) {
   if (std::fabs(actual - expected) <= 2e-5 * std::fmax(1.0, std::fabs(expected))) return;
-  std::printf("%s, %s, element %lld: %.9g, expected %.9g\n", what, level, static_cast<long long>(index), actual, expected);
+  std::printf("%s, %s, element %lld: %.9g, expected %.9g\n", what, level, static_cast<long long>(index), actual,
+              expected);
   std::exit(1);
 }
 
@@ -148,10 +149,10 @@ void test_warp_and_creff(const Sizes& s, const char* sampling, const char* level
   const Image weights[3] = {Image({s.c, 1, 3, 3}, 0.4f), Image({s.c, 1, 3, 3}, 0.4f), Image({s.c, 1, 3, 3}, 0.4f)};
   const Image biases[3] = {Image({s.c}, 0.4f), Image({s.c}, 0.4f), Image({s.c}, 0.4f)};
   const Image head({s.classes, s.c, 1, 1}, 0.4f), head_bias({s.classes}, 0.4f);
-  const std::vector<float> logits = run<Creff>(
-      attributes, {lr.tensor(), feature.tensor(), motion_tensor, weights[0].tensor(), biases[0].tensor(),
-                   weights[1].tensor(), biases[1].tensor(), weights[2].tensor(), biases[2].tensor(), head.tensor(),
-                   head_bias.tensor()});
+  const std::vector<float> logits =
+      run<Creff>(attributes, {lr.tensor(), feature.tensor(), motion_tensor, weights[0].tensor(), biases[0].tensor(),
+                              weights[1].tensor(), biases[1].tensor(), weights[2].tensor(), biases[2].tensor(),
+                              head.tensor(), head_bias.tensor()});
   const auto resized = [&](int64_t n, int64_t c, int64_t y, int64_t x) {
     if (y < 0 || x < 0 || y >= s.h || x >= s.w) return 0.0;
     return bilinear(lr, n, c, aligned(y, s.lr_h, s.h), aligned(x, s.lr_w, s.w));
@@ -240,9 +241,8 @@ void test_normalize(const Sizes& s, const char* level) {
     planes.data[static_cast<size_t>(index)] = value;
   });
   const int64_t size[2] = {s.lr_h, s.lr_w};
-  const std::vector<float> result =
-      run<NormalizeImage>(attributes, {{Element::kUint8, {4, {1, s.h, s.w, 3}}, frame.data()},
-                                       {Element::kInt64, {1, {2}}, size}});
+  const std::vector<float> result = run<NormalizeImage>(
+      attributes, {{Element::kUint8, {4, {1, s.h, s.w, 3}}, frame.data()}, {Element::kInt64, {1, {2}}, size}});
   const Shape result_shape{4, {1, 3, s.lr_h, s.lr_w}};
   for_each_element(result_shape, [&](int64_t index, int64_t, int64_t c, int64_t y, int64_t x) {
     const double pixel = bilinear(planes, 0, c, aligned(y, s.h, s.lr_h), aligned(x, s.w, s.lr_w));

@@ -18,11 +18,11 @@ constexpr int kOffsets = 4;  // … 3 × 4 into 16
 #endif
 
 struct Attention {
-  int64_t channels;     // of the block at hand; scores of several blocks add up
+  int64_t channels;  // of the block at hand; scores of several blocks add up
   int64_t kernel_size;
-  int64_t row_stride;   // from one channel to the next in a row of keys or values
-  float* scores;        // [kQueryRows][kernel_size²][kLanes]; softmax turns them into weights in place
-  float* sums;          // [channels][kQueryRows][kLanes]: what the weighted values are added to
+  int64_t row_stride;  // from one channel to the next in a row of keys or values
+  float* scores;       // [kQueryRows][kernel_size²][kLanes]; softmax turns them into weights in place
+  float* sums;         // [channels][kQueryRows][kLanes]: what the weighted values are added to
 
   float* scores_of(int64_t row, int64_t offset) const {
     return scores + (row * kernel_size * kernel_size + offset) * kLanes;
@@ -46,8 +46,7 @@ inline void add_scores(const Attention& a, const float* query, int64_t query_cha
   Floats sum[Rows][Offsets];
   for (int r = 0; r < Rows; ++r) {
     for (int d = 0; d < Offsets; ++d) {
-      sum[r][d] = first_block ? Floats{}
-                              : load(a.scores_of(first + r, (kernel_row - r) * a.kernel_size + offset + d));
+      sum[r][d] = first_block ? Floats{} : load(a.scores_of(first + r, (kernel_row - r) * a.kernel_size + offset + d));
     }
   }
   query += first * query_row;
@@ -128,9 +127,12 @@ inline void for_offsets(int64_t kernel_size, const Block& block) {
 template <typename Block>
 inline void for_rows_and_offsets(int64_t rows, int64_t kernel_size, const Block& block) {
   switch (rows) {
-    case 1: return for_offsets<1>(kernel_size, block);
-    case 2: return for_offsets<2>(kernel_size, block);
-    default: return for_offsets<3>(kernel_size, block);
+    case 1:
+      return for_offsets<1>(kernel_size, block);
+    case 2:
+      return for_offsets<2>(kernel_size, block);
+    default:
+      return for_offsets<3>(kernel_size, block);
   }
 }
 

@@ -15,17 +15,17 @@ namespace ARSEG_LEVEL {
 namespace {
 
 struct Buffers {
-  WarpPlan* warp;    // one for each row of `warped`
-  Rows warped;       // one channel; row 0 is pad + 1 above the tile, column 0 pad + 1 left of it
-  Rows keys;         // a block of channels; row 0 is pad above the tile, column 0 pad left of it
-  Rows values;       // the same of all channels
-  Rows resized;      // one channel; row 0 is 1 above the tile, column 0 is 1 left of it
-  Rows lr;           // two rows of one channel of the LR feature, resized in x only
-  int32_t* lr_first; // for each column of `resized`, where it lies in an LR row, …
-  float* lr_share;   // … and the share of the next pixel
-  Rows queries;      // a block of channels; starts where the tile does
-  Rows fused;        // a block of channels of the resized LR feature, where the attention is added
-  Rows logits;       // [row][class][column]
+  WarpPlan* warp;     // one for each row of `warped`
+  Rows warped;        // one channel; row 0 is pad + 1 above the tile, column 0 pad + 1 left of it
+  Rows keys;          // a block of channels; row 0 is pad above the tile, column 0 pad left of it
+  Rows values;        // the same of all channels
+  Rows resized;       // one channel; row 0 is 1 above the tile, column 0 is 1 left of it
+  Rows lr;            // two rows of one channel of the LR feature, resized in x only
+  int32_t* lr_first;  // for each column of `resized`, where it lies in an LR row, …
+  float* lr_share;    // … and the share of the next pixel
+  Rows queries;       // a block of channels; starts where the tile does
+  Rows fused;         // a block of channels of the resized LR feature, where the attention is added
+  Rows logits;        // [row][class][column]
   TileAttention attention;
 };
 
@@ -109,9 +109,8 @@ class TileWork {
           write_row(b_.resized.at(r + 1, 0) + 1, b_.fused.columns, b_.fused.at(r, i));
         }
       }
-      for_each_vector(tile_, [&](int64_t row, int64_t count, int64_t column) {
-        fuse(c, channels, row, count, column);
-      });
+      for_each_vector(tile_,
+                      [&](int64_t row, int64_t count, int64_t column) { fuse(c, channels, row, count, column); });
     }
     write_logits();
   }
@@ -159,8 +158,8 @@ class TileWork {
         clear(value, columns);
         continue;
       }
-      convolve_row<2>(b_.warped, r, {a_.key.weight + c * 9, a_.value.weight + c * 9}, {a_.key.bias[c], a_.value.bias[c]},
-                      columns, {key, value});
+      convolve_row<2>(b_.warped, r, {a_.key.weight + c * 9, a_.value.weight + c * 9},
+                      {a_.key.bias[c], a_.value.bias[c]}, columns, {key, value});
       clear_outside(key, columns, x_first, a_.width);
       clear_outside(value, columns, x_first, a_.width);
     }
@@ -246,13 +245,15 @@ class TileWork {
 
   // Adds what a block of channels contributes to some classes' logits.
   template <int Classes>
-  void classify(const Attention& attention, int64_t first_class, int64_t c, int64_t row, int64_t count, int64_t column) {
+  void classify(const Attention& attention, int64_t first_class, int64_t c, int64_t row, int64_t count,
+                int64_t column) {
     const float* weight = a_.head_weight + first_class * a_.channels + c;
     Floats sum[Classes][kQueryRows];
     for (int n = 0; n < Classes; ++n) {
       for (int r = 0; r < kQueryRows; ++r) {
         const bool first = c == 0 || r >= count;
-        sum[n][r] = first ? splat(a_.head_bias[first_class + n]) : load(b_.logits.at(row + r, first_class + n) + column);
+        sum[n][r] =
+            first ? splat(a_.head_bias[first_class + n]) : load(b_.logits.at(row + r, first_class + n) + column);
       }
     }
     const float* fused = attention.sums;
@@ -272,7 +273,8 @@ class TileWork {
     for (int64_t n = 0; n < a_.classes; ++n) {
       float* const plane = a_.output + (tile_.image * a_.classes + n) * a_.height * a_.width;
       for (int64_t r = 0; r < rows_; ++r) {
-        write_row(b_.logits.at(r, n), tile_.x_end - tile_.x_begin, plane + (tile_.y_begin + r) * a_.width + tile_.x_begin);
+        write_row(b_.logits.at(r, n), tile_.x_end - tile_.x_begin,
+                  plane + (tile_.y_begin + r) * a_.width + tile_.x_begin);
       }
     }
   }

@@ -24,7 +24,8 @@ inline Neighbours neighbours_at(double position, int64_t size) {  // position in
 inline Neighbours corners_aligned(int64_t index, int64_t from_size, int64_t to_size) {
   if (from_size == to_size) return {index, index, 0.0};
   if (to_size == 1) return {0, 0, 0.0};
-  const double position = static_cast<double>(index) * static_cast<double>(from_size - 1) / static_cast<double>(to_size - 1);
+  const double position =
+      static_cast<double>(index) * static_cast<double>(from_size - 1) / static_cast<double>(to_size - 1);
   return neighbours_at(position, from_size);
 }
 

@@ -7,8 +7,8 @@ namespace ARSEG_LEVEL {
 
 extern const KernelSet kernel_set;
 const KernelSet kernel_set = {
-    ARSEG_LEVEL_NAME, motion_warp_kernel, local_attention_kernel, creff_kernel, segmentation_labels_kernel,
-    normalize_image_kernel,
+    ARSEG_LEVEL_NAME, motion_warp_kernel,         local_attention_kernel,
+    creff_kernel,     segmentation_labels_kernel, normalize_image_kernel,
 };
 
 }  // namespace ARSEG_LEVEL

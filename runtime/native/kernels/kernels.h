@@ -1,5 +1,5 @@
-// The kernels: plain functions on plain memory. Everything in this folder except `dispatch.cc` is compiled once for each
-// SIMD level, into a namespace of its own, and `KernelSet` is what a level offers.
+// The kernels: plain functions on plain memory. Everything in this folder except `dispatch.cc` is compiled once for
+// each SIMD level, into a namespace of its own, and `KernelSet` is what a level offers.
 //
 // Arguments are checked before they come here (`operators/`): sizes are at least 1, h·w and H·W fit into 31 bits.
 

@@ -32,8 +32,8 @@ Work plan(const LocalAttentionArguments& a) {
   return {a.batch * tiles.across * tiles.down, arena.size()};
 }
 
-// `rows` rows of one channel from row y on, zeros where the image has none. The same pixels of the next channel are asked
-// for on the way.
+// `rows` rows of one channel from row y on, zeros where the image has none. The same pixels of the next channel are
+// asked for on the way.
 void copy_rows(const float* plane, const LocalAttentionArguments& a, int64_t y, int64_t rows, int64_t x_first,
                const Rows& to, int64_t channel) {
   for (int64_t r = 0; r < rows; ++r) {

@@ -7,7 +7,8 @@ namespace arseg {
 namespace ARSEG_LEVEL {
 namespace {
 
-constexpr int64_t kBandRows = 8;  // planned at a time: eight rows of a plane are read in one go, and the plan fits into L2
+constexpr int64_t kBandRows =
+    8;  // planned at a time: eight rows of a plane are read in one go, and the plan fits into L2
 
 int64_t bands(const MotionWarpArguments& a) { return (a.height + kBandRows - 1) / kBandRows; }
 

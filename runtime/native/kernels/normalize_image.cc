@@ -12,11 +12,11 @@ constexpr int64_t kBandRows = 16;
 constexpr int64_t kColours = 3;
 
 struct Buffers {
-  int64_t columns;   // of the output, in whole vectors
-  float* row;        // [3 · width]: the frame's row at the output's row, not yet resized in x
-  int32_t* first;    // [columns]: index in `row` of the left neighbour's red, …
-  int32_t* second;   // … of the right neighbour's, …
-  float* share;      // … and the right one's share
+  int64_t columns;  // of the output, in whole vectors
+  float* row;       // [3 · width]: the frame's row at the output's row, not yet resized in x
+  int32_t* first;   // [columns]: index in `row` of the left neighbour's red, …
+  int32_t* second;  // … of the right neighbour's, …
+  float* share;     // … and the right one's share
 };
 
 Buffers lay_out(const NormalizeImageArguments& a, Arena& arena) {

@@ -21,9 +21,9 @@ struct Tile {
 };
 
 struct Tiles {
-  int64_t height, width;         // of the image
-  int64_t tile_rows;             // a multiple of kQueryRows
-  int64_t tile_columns;          // a multiple of kLanes
+  int64_t height, width;  // of the image
+  int64_t tile_rows;      // a multiple of kQueryRows
+  int64_t tile_columns;   // a multiple of kLanes
   int64_t across, down;
 
   Tiles(int64_t image_height, int64_t image_width) : height(image_height), width(image_width) {

@@ -25,10 +25,10 @@ constexpr uint8_t kScattered = 127;
 constexpr uint8_t kAtBorder = 128;  // added where a lane has a tap outside the plane, or that ends on it
 
 struct WarpPlan {
-  int32_t* offset;    // of the upper left tap in its plane, [count]
-  float* share[2];    // of the right and of the lower taps, [count] each, for vectors not at the border
-  float* weight[4];   // upper left, upper right, lower left, lower right, [count] each; 0 for taps outside the plane
-  uint8_t* runs;      // one for each vector
+  int32_t* offset;   // of the upper left tap in its plane, [count]
+  float* share[2];   // of the right and of the lower taps, [count] each, for vectors not at the border
+  float* weight[4];  // upper left, upper right, lower left, lower right, [count] each; 0 for taps outside the plane
+  uint8_t* runs;     // one for each vector
 
   static size_t bytes(int64_t count) { return static_cast<size_t>(round_up(count * 28 + count / kLanes, 64)); }
 };
@@ -127,8 +127,8 @@ template <Sampling sampling>
 inline void plan_row_as(const WarpGeometry& g, const float* motion, int64_t y, int64_t x_first, int64_t count,
                         const WarpPlan& plan) {
   constexpr bool kPublished = sampling == Sampling::kPublished;
-  const Neighbours row = kPublished ? corners_aligned(y, g.motion_height, g.height)
-                                    : half_pixel(y, g.motion_height, g.height);
+  const Neighbours row =
+      kPublished ? corners_aligned(y, g.motion_height, g.height) : half_pixel(y, g.motion_height, g.height);
   // The published models map positions to [−1, 1] under one convention and back under the other.
   const bool mapped_x = kPublished && g.width > 1, mapped_y = kPublished && g.height > 1;
   const double scale_x = mapped_x ? static_cast<double>(g.width) / static_cast<double>(g.width - 1) : 1.0;
@@ -169,7 +169,8 @@ inline void plan_row(const WarpGeometry& g, const float* motion, int64_t y, int6
 }
 
 // The kLanes samples of one plane from the plan's entry j on.
-__attribute__((always_inline)) inline Floats sample(const float* plane, int64_t right, int64_t down, const WarpPlan& plan, int64_t j) {
+__attribute__((always_inline)) inline Floats sample(const float* plane, int64_t right, int64_t down,
+                                                    const WarpPlan& plan, int64_t j) {
   const uint8_t runs = plan.runs[j / kLanes] & 127, border = plan.runs[j / kLanes] & kAtBorder;
   Floats taps[4];
   const float* corner[4] = {plane, plane + right, plane + down, plane + down + right};

@@ -47,7 +47,8 @@ Size size_input(const Tensor& tensor);
 
 // Runs a kernel's tasks on `threads`, each with scratch memory from `pool`.
 template <typename Arguments>
-void run_kernel(const Kernel<Arguments>& kernel, const Arguments& arguments, ScratchPool& pool, const Threads& threads) {
+void run_kernel(const Kernel<Arguments>& kernel, const Arguments& arguments, ScratchPool& pool,
+                const Threads& threads) {
   struct Call {
     const Kernel<Arguments>& kernel;
     const Arguments& arguments;

@@ -56,8 +56,7 @@ class Creff {
 // SegmentationLabels(logits float[N,n,h,w], size int64[2]) -> uint8[N,H,W]; attribute upscale.
 class SegmentationLabels {
  public:
-  static constexpr Signature signature{
-      "SegmentationLabels", 2, {Element::kFloat, Element::kInt64}, Element::kUint8};
+  static constexpr Signature signature{"SegmentationLabels", 2, {Element::kFloat, Element::kInt64}, Element::kUint8};
   explicit SegmentationLabels(const Attributes& attributes);
   Shape output_shape(const Tensor* inputs) const;
   void compute(const Tensor* inputs, void* output, const Threads& threads) const;

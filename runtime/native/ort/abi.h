@@ -47,33 +47,33 @@ struct OrtApiBase {
 struct OrtFunctions {
   explicit OrtFunctions(const OrtApi* api);
 
-  OrtStatus*(ARSEG_ORT_CALL* CreateStatus)(OrtErrorCode, const char*);                                       // 0
-  const char*(ARSEG_ORT_CALL* GetErrorMessage)(const OrtStatus*);                                            // 2
-  OrtStatus*(ARSEG_ORT_CALL* CreateCustomOpDomain)(const char*, OrtCustomOpDomain**);                        // 26
-  OrtStatus*(ARSEG_ORT_CALL* CustomOpDomain_Add)(OrtCustomOpDomain*, const struct OrtCustomOp*);             // 27
-  OrtStatus*(ARSEG_ORT_CALL* AddCustomOpDomain)(OrtSessionOptions*, OrtCustomOpDomain*);                     // 28
-  OrtStatus*(ARSEG_ORT_CALL* GetTensorMutableData)(OrtValue*, void**);                                       // 51
+  OrtStatus*(ARSEG_ORT_CALL* CreateStatus)(OrtErrorCode, const char*);                            // 0
+  const char*(ARSEG_ORT_CALL* GetErrorMessage)(const OrtStatus*);                                 // 2
+  OrtStatus*(ARSEG_ORT_CALL* CreateCustomOpDomain)(const char*, OrtCustomOpDomain**);             // 26
+  OrtStatus*(ARSEG_ORT_CALL* CustomOpDomain_Add)(OrtCustomOpDomain*, const struct OrtCustomOp*);  // 27
+  OrtStatus*(ARSEG_ORT_CALL* AddCustomOpDomain)(OrtSessionOptions*, OrtCustomOpDomain*);          // 28
+  OrtStatus*(ARSEG_ORT_CALL* GetTensorMutableData)(OrtValue*, void**);                            // 51
   OrtStatus*(ARSEG_ORT_CALL* GetTensorElementType)(const OrtTensorTypeAndShapeInfo*,
-                                                   ONNXTensorElementDataType*);                              // 60
-  OrtStatus*(ARSEG_ORT_CALL* GetDimensionsCount)(const OrtTensorTypeAndShapeInfo*, size_t*);                 // 61
-  OrtStatus*(ARSEG_ORT_CALL* GetDimensions)(const OrtTensorTypeAndShapeInfo*, int64_t*, size_t);             // 62
-  OrtStatus*(ARSEG_ORT_CALL* GetTensorTypeAndShape)(const OrtValue*, OrtTensorTypeAndShapeInfo**);           // 65
-  OrtStatus*(ARSEG_ORT_CALL* KernelInfoGetAttribute_float)(const OrtKernelInfo*, const char*, float*);       // 85
-  OrtStatus*(ARSEG_ORT_CALL* KernelInfoGetAttribute_int64)(const OrtKernelInfo*, const char*, int64_t*);     // 86
+                                                   ONNXTensorElementDataType*);                           // 60
+  OrtStatus*(ARSEG_ORT_CALL* GetDimensionsCount)(const OrtTensorTypeAndShapeInfo*, size_t*);              // 61
+  OrtStatus*(ARSEG_ORT_CALL* GetDimensions)(const OrtTensorTypeAndShapeInfo*, int64_t*, size_t);          // 62
+  OrtStatus*(ARSEG_ORT_CALL* GetTensorTypeAndShape)(const OrtValue*, OrtTensorTypeAndShapeInfo**);        // 65
+  OrtStatus*(ARSEG_ORT_CALL* KernelInfoGetAttribute_float)(const OrtKernelInfo*, const char*, float*);    // 85
+  OrtStatus*(ARSEG_ORT_CALL* KernelInfoGetAttribute_int64)(const OrtKernelInfo*, const char*, int64_t*);  // 86
   OrtStatus*(ARSEG_ORT_CALL* KernelInfoGetAttribute_string)(const OrtKernelInfo*, const char*, char*,
-                                                            size_t*);                                        // 87
-  OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetInputCount)(const OrtKernelContext*, size_t*);                 // 88
-  OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetInput)(const OrtKernelContext*, size_t, const OrtValue**);     // 90
+                                                            size_t*);                                     // 87
+  OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetInputCount)(const OrtKernelContext*, size_t*);              // 88
+  OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetInput)(const OrtKernelContext*, size_t, const OrtValue**);  // 90
   OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetOutput)(OrtKernelContext*, size_t, const int64_t*, size_t,
-                                                      OrtValue**);                                           // 91
-  void(ARSEG_ORT_CALL* ReleaseStatus)(OrtStatus*);                                                           // 93
-  void(ARSEG_ORT_CALL* ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo*);                           // 99
+                                                      OrtValue**);                  // 91
+  void(ARSEG_ORT_CALL* ReleaseStatus)(OrtStatus*);                                  // 93
+  void(ARSEG_ORT_CALL* ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo*);  // 99
   OrtStatus*(ARSEG_ORT_CALL* ShapeInferContext_GetInputTypeShape)(const OrtShapeInferContext*, size_t,
-                                                                  OrtTensorTypeAndShapeInfo**);              // 268
+                                                                  OrtTensorTypeAndShapeInfo**);  // 268
   OrtStatus*(ARSEG_ORT_CALL* ShapeInferContext_SetOutputTypeShape)(const OrtShapeInferContext*, size_t,
-                                                                   const OrtTensorTypeAndShapeInfo*);        // 270
+                                                                   const OrtTensorTypeAndShapeInfo*);  // 270
   OrtStatus*(ARSEG_ORT_CALL* KernelContext_ParallelFor)(const OrtKernelContext*, void (*)(void*, size_t), size_t,
-                                                        size_t, void*);                                      // 274
+                                                        size_t, void*);  // 274
 };
 
 // CreateStatus of any version's table, which may be too short for `OrtFunctions`.

@@ -34,8 +34,8 @@ struct Registry {
 
   void fill_domain() {
     check(ort, ort.CreateCustomOpDomain("arseg", &domain));
-    for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{
-             &motion_warp, &local_attention, &creff, &segmentation_labels, &normalize_image}) {
+    for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{&motion_warp, &local_attention, &creff,
+                                                                           &segmentation_labels, &normalize_image}) {
       check(ort, ort.CustomOpDomain_Add(domain, op));
     }
   }
@@ -66,9 +66,8 @@ ARSEG_EXPORT OrtStatus* ARSEG_ORT_CALL RegisterCustomOps(OrtSessionOptions* opti
     return create_status(base->GetApi(1), message);
   }
   const OrtFunctions ort(api);
-  return arseg::guarded(ort, "RegisterCustomOps", [&] {
-    arseg::check(ort, ort.AddCustomOpDomain(options, arseg::registry_for(api).domain));
-  });
+  return arseg::guarded(ort, "RegisterCustomOps",
+                        [&] { arseg::check(ort, ort.AddCustomOpDomain(options, arseg::registry_for(api).domain)); });
 }
 
 // The SIMD level that operators created now would use, or null where ARSEG_EDGE_SIMD names one that cannot run.

@@ -1,0 +1,63 @@
+"""The oldest, a middle and the newest ONNX Runtime, each in an environment of its own, give the same labels."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STREET = ROOT / "samples" / "street.mp4"
+BUNDLE = ROOT / "samples" / "street.arseg"
+
+VERSIONS = {
+    # 1.17 was built for NumPy 1.
+    "oldest": ["onnxruntime==1.17.3", "numpy<2"],
+    "middle": ["onnxruntime==1.24.4"],
+    "newest": ["onnxruntime"],
+}
+
+SCRIPT = """
+import hashlib, itertools, json, sys
+import onnxruntime, arseg_edge
+digest = hashlib.sha256()
+with arseg_edge.load(sys.argv[1], threads=1) as segmenter:
+    results = segmenter.stream(sys.argv[2])
+    for result in itertools.islice(results, 26):
+        digest.update(result.labels.tobytes())
+    results.close()
+    print(json.dumps([onnxruntime.__version__, segmenter.native, digest.hexdigest()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("native", ["1", "0"])
+def test_versions_agree(wheel: Path, tmp_path: Path, native: str) -> None:
+    found = {}
+    for name, requirements in VERSIONS.items():
+        python = tmp_path / name / "bin" / "python"
+        subprocess.run([sys.executable, "-m", "venv", tmp_path / name], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", wheel, *requirements], check=True)
+        environment = {"ARSEG_EDGE_NATIVE": native, "PATH": "/usr/bin:/bin"}
+        run = [python, "-m", "arseg_edge", "verify", BUNDLE, "--json", "--threads", "1"]
+        verified = json.loads(subprocess.run(run, check=True, env=environment, capture_output=True).stdout)
+        assert verified["passed"]
+        run = [python, "-c", SCRIPT, BUNDLE, STREET]
+        out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
+        version, used_native, digest = json.loads(out)
+        assert used_native == (native == "1")
+        found[version] = digest
+    assert len(found) == len(VERSIONS)
+    assert len(set(found.values())) == 1, found
+
