@@ -1,13 +1,13 @@
 """The little of ONNX's protobuf encoding that is needed where the onnx package is not.
 
-Reading: does a model point to tensor data outside itself? A bundle must not. Writing: further outputs for
-a model, so that its inner stages can be looked at. Field numbers are those of ``onnx.proto``; the encoding
+Reading: does a model point to tensor data outside itself? A bundle must not. Writing: other outputs for a
+model, so that its inner stages can be looked at, and timed. Field numbers are those of ``onnx.proto``; the encoding
 is https://protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -29,6 +29,7 @@ _WAYS_TO_TENSORS = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_OUTPUT, _NODE_OPERATOR = 7, 1, 12, 4
 
 
 def has_external_data(model: bytes) -> bool:
@@ -104,6 +105,39 @@ def _encoded(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
+
+
+def ending_at(model: bytes, value: str, without: Collection[str]) -> bytes:
+    """Return the ONNX model with the inner value as its only output, and without these operators' nodes.
+
+    ONNX Runtime computes every node of a graph, needed or not: what comes after ``value`` must go.
+    """
+    out = bytearray()
+    for number, content in _fields(memoryview(model)):
+        if number == _MODEL_GRAPH and isinstance(content, memoryview):
+            out += _field(_MODEL_GRAPH, _graph_ending_at(content, value, without))
+        else:
+            out += _again(number, content)
+    return bytes(out)
+
+
+def _graph_ending_at(graph: memoryview, value: str, without: Collection[str]) -> bytes:
+    out = bytearray()
+    for number, content in _fields(graph):
+        if number == _GRAPH_NODE and isinstance(content, memoryview):
+            if any(field == _NODE_OPERATOR and _text(each) in without for field, each in _fields(content)):
+                continue
+        if number != _GRAPH_OUTPUT:
+            out += _again(number, content)
+    return bytes(out) + _field(_GRAPH_OUTPUT, _field(1, value.encode()))
+
+
+def _text(content: int | memoryview) -> str:
+    return "" if isinstance(content, int) else bytes(content).decode()
+
+
+def _again(number: int, content: int | memoryview) -> bytes:
+    return _number(number, content) if isinstance(content, int) else _field(number, bytes(content))
 
 
 def tiny_model() -> bytes:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.errors import SourceError
-from arseg_edge.onnx_bytes import matmul_model, with_outputs
+from arseg_edge.onnx_bytes import ending_at, matmul_model
 from arseg_edge.results import Result
 from arseg_edge.runtime.native import library_path
 from arseg_edge.runtime.providers import CPU, Provider
@@ -193,9 +193,8 @@ class _Alone:
         provider = Provider(CPU)
         self._hr = open_session(bundle.read(KEYFRAME), provider, threads, KEYFRAME, self._library)
         self._ar = open_session(self._nonkeyframe, provider, threads, "nonkeyframe.onnx", self._library)
-        self._lr = open_session(
-            with_outputs(self._nonkeyframe, ["lr_feature"]), provider, threads, "nonkeyframe.onnx", self._library
-        )
+        lr = ending_at(self._nonkeyframe, "lr_feature", without=("Creff", "SegmentationLabels"))
+        self._lr = open_session(lr, provider, threads, "nonkeyframe.onnx", self._library)
         self._matmul = open_session(matmul_model(_MATMUL_SIZE), provider, threads, "matmul", None)
         rng = np.random.default_rng(0)
         self._matrix = rng.random((_MATMUL_SIZE, _MATMUL_SIZE), np.float32)
@@ -219,9 +218,7 @@ class _Alone:
 
     def lr_network(self) -> None:
         """Run the LR network up to its feature, and no more."""
-        options = onnxruntime.RunOptions()
-        options.only_execute_path_to_fetches = True
-        self._lr.run(["lr_feature"], self._inputs, options)
+        self._lr.run(None, self._inputs)
 
     def sgemm(self) -> None:
         """Multiply two matrices on the same threads."""

@@ -160,6 +160,8 @@ def open_session(
     options = options or onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    # The decoder shares the cores: threads that spin between operators would take its time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A planned block would come on top of what the arena keeps from the first, unplanned run.
     options.enable_mem_pattern = False
     try:

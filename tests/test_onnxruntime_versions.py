@@ -51,7 +51,9 @@ def test_versions_agree(wheel: Path, tmp_path: Path, native: str) -> None:
         subprocess.run([python, "-m", "pip", "install", "-q", wheel, *requirements], check=True)
         environment = {"ARSEG_EDGE_NATIVE": native, "PATH": "/usr/bin:/bin"}
         run = [python, "-m", "arseg_edge", "verify", BUNDLE, "--json", "--threads", "1"]
-        verified = json.loads(subprocess.run(run, check=True, env=environment, capture_output=True).stdout)
+        # Not from the checkout: there `python -m` would take the package's sources for the package.
+        out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
+        verified = json.loads(out)
         assert verified["passed"]
         run = [python, "-c", SCRIPT, BUNDLE, STREET]
         out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
@@ -60,4 +62,3 @@ def test_versions_agree(wheel: Path, tmp_path: Path, native: str) -> None:
         found[version] = digest
     assert len(found) == len(VERSIONS)
     assert len(set(found.values())) == 1, found
-

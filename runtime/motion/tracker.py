@@ -56,6 +56,8 @@ class Tracker:
         """Where the frame before lies in the keyframe."""
         self._moved = self._grid
         """The same as a displacement."""
+        self._adopted: Motion | None = None
+        """Of the frame before, where the two above are still to be made from it."""
 
     def restart(self, luma: Luma, height: int, width: int) -> None:
         """Begin at a keyframe of ``height`` x ``width`` pixels with this working picture."""
@@ -69,7 +71,7 @@ class Tracker:
             self._limits = np.zeros_like(self._grid), np.full_like(self._grid, (columns - 1, rows - 1))
         self._distance = 0
         self._keyframe, self._small_keyframe = luma, _halved(luma)
-        self._known, self._moved = self._grid, np.zeros_like(self._grid)
+        self._known, self._moved, self._adopted = self._grid, np.zeros_like(self._grid), None
 
     def follow(self, luma: Luma, vectors: ListedVectors | None, *, direct: bool = False) -> Track:
         """Take the next frame; ``direct``: its vectors are read as pointing to the frame before.
@@ -78,6 +80,9 @@ class Tracker:
             SequenceError: before any ``restart``, or when the size is not that of the keyframe.
         """
         known = self._checked(luma)
+        if self._adopted is not None:
+            self._moved, self._adopted = resized(self._adopted, *luma.shape), None
+            known = np.asarray(cv2.add(self._grid, self._moved), np.float32)
         self._distance += 1
         if vectors is None:
             first, search = self._onward(self._moved, self._grid), self._from_nothing
@@ -105,9 +110,10 @@ class Tracker:
         """
         self._checked(luma)
         self._distance += 1
-        self._moved = resized(motion, *luma.shape)
-        self._known = np.asarray(cv2.add(self._grid, self._moved), np.float32)
-        return mismatch(Choice(luma, self._keyframe, self._known, _SIDE).difference)
+        self._adopted = motion
+        small = resized(motion, *self._small_grid.shape[:2])
+        positions = np.asarray(cv2.add(self._small_grid, small), np.float32)
+        return mismatch(Choice(_halved(luma), self._small_keyframe, positions, _SIDE_SMALL).difference)
 
     def _checked(self, luma: Luma) -> Positions:
         if self._known is None or luma.shape != self._grid.shape[:2]:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from arseg_edge.bundle import GOLDEN, KEYFRAME, read_bundle, write_bundle
 from arseg_edge.errors import BundleError
-from arseg_edge.onnx_bytes import has_external_data, matmul_model, tiny_model, with_outputs
+from arseg_edge.onnx_bytes import ending_at, has_external_data, matmul_model, tiny_model, with_outputs
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
@@ -205,3 +205,21 @@ def test_matmul_model_multiplies() -> None:
     onnx.checker.check_model(onnx.load_from_string(matmul_model(200)), full_check=True)
     a, b = np.random.default_rng(0).standard_normal((2, 200, 200), np.float32)
     np.testing.assert_allclose(session(matmul_model(200)).run(None, {"a": a, "b": b})[0], a @ b, atol=1e-4)
+
+
+def test_a_model_that_ends_at_an_inner_value(tiny_bundle: Path) -> None:
+    model = read_bundle(tiny_bundle).read("nonkeyframe.onnx")
+    short = ending_at(model, "lr_feature", without=("Creff", "SegmentationLabels"))
+    parsed, whole = onnx.load_from_string(short), onnx.load_from_string(model)
+    assert [node.op_type for node in parsed.graph.node] == [
+        node.op_type for node in whole.graph.node if node.op_type not in ("Creff", "SegmentationLabels")
+    ]
+    assert parsed.graph.initializer == whole.graph.initializer
+    inputs = {
+        "frame": np.full((1, 64, 96, 3), 90, np.uint8),
+        "keyframe_feature": np.zeros((1, 8, 16, 24), np.float32),
+        "motion": np.zeros((1, 64, 96, 2), np.float32),
+    }
+    (found,) = session(short).run(None, inputs)
+    _, expected = session(with_outputs(model, ["lr_feature"])).run(None, inputs)
+    np.testing.assert_array_equal(found, expected)
