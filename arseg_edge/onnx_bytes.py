@@ -124,16 +124,18 @@ def ending_at(model: bytes, value: str, without: Collection[str]) -> bytes:
 def _graph_ending_at(graph: memoryview, value: str, without: Collection[str]) -> bytes:
     out = bytearray()
     for number, content in _fields(graph):
-        if number == _GRAPH_NODE and isinstance(content, memoryview):
-            if any(field == _NODE_OPERATOR and _text(each) in without for field, each in _fields(content)):
-                continue
-        if number != _GRAPH_OUTPUT:
-            out += _again(number, content)
+        if number == _GRAPH_OUTPUT or (number == _GRAPH_NODE and _operator(content) in without):
+            continue
+        out += _again(number, content)
     return bytes(out) + _field(_GRAPH_OUTPUT, _field(1, value.encode()))
 
 
-def _text(content: int | memoryview) -> str:
-    return "" if isinstance(content, int) else bytes(content).decode()
+def _operator(node: int | memoryview) -> str:
+    """Return the ``op_type`` of an encoded node."""
+    fields = () if isinstance(node, int) else _fields(node)
+    return next(
+        (bytes(each).decode() for field, each in fields if field == _NODE_OPERATOR and isinstance(each, memoryview)), ""
+    )
 
 
 def _again(number: int, content: int | memoryview) -> bytes:
