@@ -49,7 +49,7 @@ def export(family: str, path: Path) -> None:
 
 
 def bench(bundle: Path, clip: Path, rounds: int) -> dict[str, object]:
-    command = [sys.executable, "-m", "arseg_edge", "bench", str(clip), "-m", str(bundle), "--json"]
+    command = [Path(sys.executable).with_name("arseg-edge"), "bench", str(clip), "-m", str(bundle), "--json"]
     out = subprocess.run([*command, "--rounds", str(rounds), "--threads", "2"], check=True, capture_output=True)
     report: dict[str, object] = json.loads(out.stdout)
     return report
