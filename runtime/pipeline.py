@@ -10,6 +10,7 @@ import atexit
 import logging
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ def _make(frames: Generator[ReadyFrame, None, None], finish: Callable[[], None],
         queue.end(None)
 
 
-class _Queue:
+class _Queue(ABC):
     """Frames from one thread to another, then their end, or the exception that ended them."""
 
     def __init__(self) -> None:
@@ -160,9 +161,9 @@ class _Queue:
         self._stopped = False
         self._error: BaseException | None = None
 
+    @abstractmethod
     def put(self, frame: ReadyFrame) -> bool:
         """Hand over a frame; False when nobody wants any more."""
-        raise NotImplementedError
 
     def take(self) -> ReadyFrame | None:
         """Return the next frame, None after the last; raise what ended them."""
