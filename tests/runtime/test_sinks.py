@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import resource
@@ -492,16 +493,20 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk() -> Iterator[None]:
-    """Let no file grow beyond 4000 bytes, which fails in ``write`` as a full disk does."""
+    """Let no file grow beyond 4000 bytes, which fails in ``write`` as a full disk does.
+
+    No fixture: pytest's own log, where it goes to a file, must not be under the limit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("frames", [1, 60])
 @pytest.mark.parametrize("name", SINKS)
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, name: str, frames: int) -> None:
@@ -509,6 +514,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, name: str, f
     labels = np.ascontiguousarray(noise[..., 0])
     with (
         pytest.raises(OutputError, match=rf"{name}': File too large") as caught,
+        small_disk(),
         SINKS[name](tmp_path / name) as sink,
     ):
         for index in range(frames):
