@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-STREET = ROOT / "samples" / "street.mp4"
 BUNDLE = ROOT / "samples" / "street.arseg"
 
 VERSIONS = {
@@ -21,14 +20,16 @@ VERSIONS = {
 }
 
 SCRIPT = """
-import hashlib, itertools, json, sys
+import hashlib, json, sys
 import onnxruntime, arseg_edge
+from arseg_edge.bundle import GOLDEN, read_bundle
+from arseg_edge.golden import read_golden
+golden = read_golden(read_bundle(sys.argv[1]).read(GOLDEN), "golden")
 digest = hashlib.sha256()
 with arseg_edge.load(sys.argv[1], threads=1) as segmenter:
-    results = segmenter.stream(sys.argv[2])
-    for result in itertools.islice(results, 26):
+    for index, (frame, motion) in enumerate(zip(golden.frames, golden.motion)):
+        result = segmenter.step(frame, keyframe=True) if index == 0 else segmenter.step(frame, motion=motion)
         digest.update(result.labels.tobytes())
-    results.close()
     print(json.dumps([onnxruntime.__version__, segmenter.native, digest.hexdigest()]))
 """
 
@@ -55,7 +56,8 @@ def test_versions_agree(wheel: Path, tmp_path: Path, native: str) -> None:
         out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
         verified = json.loads(out)
         assert verified["passed"]
-        run = [python, "-c", SCRIPT, BUNDLE, STREET]
+        # The golden clip, whose motion is given: what OpenCV makes of a video differs between its versions.
+        run = [python, "-c", SCRIPT, BUNDLE]
         out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
         version, used_native, digest = json.loads(out)
         assert used_native == (native == "1")
