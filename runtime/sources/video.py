@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Final
 
@@ -76,9 +77,9 @@ class DecodedSource(Source):
         if index == 0:
             raise SourceError(f"{self.name}: no frames in it; check that the file is complete")
 
+    @abstractmethod
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         """All packets of the stream, then None, which flushes the decoder."""
-        raise NotImplementedError
 
     def _checked(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         if packet.has_sidedata("encryption_info"):
