@@ -1,0 +1,61 @@
+"""Parts of a data set."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from arseg_edge.datasets.sequence import Dataset
+from arseg_edge.errors import UsageError
+
+
+def matching(names: Iterable[str], wanted: str) -> frozenset[str]:
+    """Return the name that is ``wanted``, or else all that it matches in full as a regular expression.
+
+    >>> sorted(matching(["a_1", "a_2", "b_1"], "a_.*"))
+    ['a_1', 'a_2']
+
+    Raises:
+        UsageError: it is neither a name nor a regular expression, or matches nothing.
+    """
+    names = list(names)
+    if wanted in names:
+        return frozenset({wanted})
+    try:
+        found = frozenset(name for name in names if re.fullmatch(wanted, name))
+    except re.error as error:
+        raise UsageError(f"{wanted!r}: neither a name nor a regular expression ({error}); correct it") from None
+    if not found:
+        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0) or ["none at all"]
+        raise UsageError(f"{wanted!r}: matches no sequence; there is {near[0]}, for one: correct it")
+    return found
+
+
+def without(dataset: Dataset, names: Iterable[str]) -> Dataset:
+    """Return the data set without the sequences of these names or regular expressions (matched in full).
+
+    Raises:
+        UsageError: one of them matches nothing.
+        DatasetError: nothing is left.
+    """
+    present = [sequence.name for sequence in dataset.sequences]
+    excluded: frozenset[str] = frozenset().union(*(matching(present, name) for name in names))
+    return replace(dataset, sequences=tuple(s for s in dataset.sequences if s.name not in excluded))
+
+
+def hold_out(dataset: Dataset, every: int) -> tuple[Dataset, Dataset]:
+    """Part off every so many-th sequence, for validation; return what is left and what was parted off.
+
+    The same sequences every time, the middle one of each group: of 10, ``every=4`` parts off the 3rd and the 7th.
+
+    Raises:
+        UsageError: ``every`` is below 2, or larger than the number of sequences.
+    """
+    count = len(dataset.sequences)
+    if not 2 <= every <= count:
+        raise UsageError(f"{dataset.name}: hold out every {every} of {count} sequences: give 2 to {count}")
+    held = dataset.sequences[every // 2 :: every]
+    left = tuple(sequence for i, sequence in enumerate(dataset.sequences) if i % every != every // 2)
+    return replace(dataset, sequences=left), replace(dataset, name=f"{dataset.name}, held out", sequences=held)
