@@ -56,6 +56,9 @@ CAMVID: Final = ClassSet(
     ),
 )  # fmt: skip
 
+# The eleven classes alone: for networks that are trained with the rest ignored.
+CAMVID_11: Final = ClassSet(CAMVID.names[:11], CAMVID.colours[:11])
+
 # The 19 training ids of the Cityscapes benchmark.
 CITYSCAPES: Final = ClassSet(
     names=(

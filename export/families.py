@@ -15,8 +15,11 @@ from arseg_edge.export.models import CReFF, FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.bise18 import Bise18
 from arseg_edge.export.models.camvid_psp18 import CamvidPsp18
 from arseg_edge.export.models.cityscapes_psp18 import CityscapesPsp18
+from arseg_edge.export.models.edge import CHANNELS as EDGE_CHANNELS
+from arseg_edge.export.models.edge import STRIDE as EDGE_STRIDE
+from arseg_edge.export.models.edge import Edge
 from arseg_edge.operators import Chaining, Sampling
-from arseg_edge.palette import CAMVID, CITYSCAPES, ClassSet
+from arseg_edge.palette import CAMVID, CAMVID_11, CITYSCAPES, ClassSet
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -52,6 +55,8 @@ class Family:
     """Pairs of prefixes in the state dict that name one layer twice: either may stand for both."""
     unused_in_hr: tuple[str, ...] = ()
     """Prefixes that a keyframe checkpoint may or may not have, and that keyframes have no use for."""
+    for_classes: Callable[[ClassSet], Family] | None = None
+    """Makes the same family for other classes, where it takes those of the data that it is trained on."""
 
     def build_hr(self) -> SegmentationNetwork:
         """Return the network for keyframes, in evaluation mode, with fresh weights."""
@@ -68,6 +73,20 @@ class Family:
 _BISENET_NAMES = (("conv_out.conv_out.", "final_conv."), ("conv_out.conv.", "feat_conv_out."))
 _CAMVID_MEAN = (0.39068785, 0.40521392, 0.41434407)
 _CAMVID_STD = (0.29652068, 0.30514979, 0.30080369)
+
+
+def edge_family(classes: ClassSet) -> Family:
+    """Return the family ``edge`` for classes of one's own: a network for CPUs (``export/models/edge.py``)."""
+    return Family(
+        "edge",
+        classes,
+        channels=EDGE_CHANNELS,
+        stride=EDGE_STRIDE,
+        network=partial(Edge, len(classes.names)),
+        upscale=EDGE_STRIDE,
+        for_classes=edge_family,
+    )
+
 
 _FAMILIES = {
     family.name: family
@@ -120,6 +139,7 @@ _FAMILIES = {
             chaining="published",
             same_weights=_BISENET_NAMES,
         ),
+        edge_family(CAMVID_11),
     )
 }
 

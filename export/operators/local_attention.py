@@ -172,6 +172,8 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, *, kernel_size: i
     """
     if torch.compiler.is_exporting():
         return emit(LOCAL_ATTENTION, (query, key, value), {"kernel_size": kernel_size}, shape=query.shape)
+    if torch.is_grad_enabled() and any(each.requires_grad for each in (query, key, value)):
+        return _attend_by_tiles(query, key, value, kernel_size)
     radius = kernel_size // 2
     c, h, w = query.shape[1:]
     keys, values = (F.pad(each, [radius] * 4) for each in (key, value))
@@ -194,3 +196,24 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, kernel_size: int) -> Te
     for index, (dy, dx) in enumerate(offsets):
         attended = attended + weights[:, index, None] * values[..., dy : dy + h, dx : dx + w]
     return attended
+
+
+def _attend_by_tiles(query: Tensor, key: Tensor, value: Tensor, kernel_size: int) -> Tensor:
+    """The same as matrix products over tiles, as the body has it: with gradients several times faster."""
+    n, c, h, w = query.shape
+    rows, columns = -(-h // TILE), -(-w // TILE)
+    radius, window = kernel_size // 2, TILE + kernel_size - 1
+    below, right = rows * TILE - h, columns * TILE - w
+    tiles = F.pad(query, [0, right, 0, below]).reshape(n, c, rows, TILE, columns, TILE)
+    queries = tiles.permute(0, 2, 4, 3, 5, 1).reshape(n, rows * columns, TILE * TILE, c)
+
+    def around(x: Tensor) -> Tensor:
+        """[N, tiles, C, window²]"""
+        padded = F.pad(x, [radius, radius + right, radius, radius + below])
+        return F.unfold(padded, window, stride=TILE).reshape(n, c, window * window, -1).permute(0, 3, 1, 2)
+
+    mask = torch.from_numpy(_window_mask(kernel_size)).to(query.device)
+    weights = (queries @ around(key) + mask).softmax(-1)
+    attended = (weights @ around(value).transpose(2, 3)).reshape(n, rows, columns, TILE, TILE, c)
+    whole = attended.permute(0, 5, 1, 3, 2, 4).reshape(n, c, rows * TILE, columns * TILE)
+    return whole[:, :, :h, :w]
