@@ -78,7 +78,7 @@ def _nearness(x: _Field, y: _Field, rng: np.random.Generator) -> _Field:
     sides = np.abs(x / width - 0.5) * rng.uniform(0.4, 1.4)
     coarse = rng.normal(0, 0.15, (5, 6)).astype(np.float32)
     bumps = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(np.maximum(floor, sides) + bumps, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(np.maximum(floor, sides) + bumps, 0, 1), np.float32)
 
 
 def _ellipse(x: _Field, y: _Field, rng: np.random.Generator) -> _Field:
