@@ -1,13 +1,15 @@
 """The little of ONNX's protobuf encoding that is needed where the onnx package is not.
 
 Reading: does a model point to tensor data outside itself? A bundle must not. Writing: other outputs for a
-model, so that its inner stages can be looked at, and timed. Field numbers are those of ``onnx.proto``; the encoding
-is https://protobuf.dev/programming-guides/encoding.
+model, so that its inner stages can be looked at, and timed; the LR branch without its fusion. Field numbers are
+those of ``onnx.proto``; the encoding is https://protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from arseg_edge.operators import CREFF
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -29,7 +31,9 @@ _WAYS_TO_TENSORS = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
-_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_OUTPUT, _NODE_OPERATOR = 7, 1, 12, 4
+_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 7, 1, 11, 12
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR = 1, 2, 4
+_VALUE_NAME = 1
 
 
 def has_external_data(model: bytes) -> bool:
@@ -112,33 +116,75 @@ def ending_at(model: bytes, value: str, without: Collection[str]) -> bytes:
 
     ONNX Runtime computes every node of a graph, needed or not: what comes after ``value`` must go.
     """
+
+    def kept(number: int, content: memoryview) -> memoryview | bytes | None:
+        unneeded = number == _GRAPH_OUTPUT or (number == _GRAPH_NODE and _operator(content) in without)
+        return None if unneeded else content
+
+    return _with_graph(model, kept, _field(_GRAPH_OUTPUT, _field(_VALUE_NAME, value.encode())))
+
+
+def without_fusion(model: bytes) -> bytes:
+    """Return the graph for the frames between keyframes as the LR network alone: its last layer, and no fusion.
+
+    The last layer gets the LR feature as it is, at its own size; the input ``keyframe_feature`` is gone.
+
+    Raises:
+        ValueError: the model has no ``Creff`` node.
+    """
+    found = False
+
+    def changed(number: int, content: memoryview) -> memoryview | bytes | None:
+        nonlocal found
+        if number == _GRAPH_INPUT and _strings(content, _VALUE_NAME) == [b"keyframe_feature"]:
+            return None
+        if number != _GRAPH_NODE or _operator(content) != CREFF:
+            return content
+        found = True
+        # ``export/operators/creff.py``: the LR feature comes first, the last layer's weight and bias come last.
+        feature, *_, weight, bias = _strings(content, _NODE_INPUT)
+        inputs = b"".join(_field(_NODE_INPUT, each) for each in (feature, weight, bias))
+        (logits,) = _strings(content, _NODE_OUTPUT)
+        return inputs + _field(_NODE_OUTPUT, logits) + _field(_NODE_OPERATOR, b"Conv")
+
+    changed_model = _with_graph(model, changed)
+    if not found:
+        raise ValueError(f"no {CREFF} node")
+    return changed_model
+
+
+def _with_graph(
+    model: bytes, change: Callable[[int, memoryview], memoryview | bytes | None], more: bytes = b""
+) -> bytes:
+    """Return the model with every message of its graph as ``change`` gives it, None for none, and ``more`` at the end.
+
+    ``change`` is told the field's number.
+    """
     out = bytearray()
     for number, content in _fields(memoryview(model)):
-        if number == _MODEL_GRAPH and isinstance(content, memoryview):
-            out += _field(_MODEL_GRAPH, _graph_ending_at(content, value, without))
-        else:
+        if number != _MODEL_GRAPH or isinstance(content, int):
             out += _again(number, content)
+            continue
+        graph = bytearray()
+        for inner, each in _fields(content):
+            changed = each if isinstance(each, int) else change(inner, each)
+            if changed is not None:
+                graph += _again(inner, changed)
+        out += _field(_MODEL_GRAPH, bytes(graph) + more)
     return bytes(out)
 
 
-def _graph_ending_at(graph: memoryview, value: str, without: Collection[str]) -> bytes:
-    out = bytearray()
-    for number, content in _fields(graph):
-        if number == _GRAPH_OUTPUT or (number == _GRAPH_NODE and _operator(content) in without):
-            continue
-        out += _again(number, content)
-    return bytes(out) + _field(_GRAPH_OUTPUT, _field(1, value.encode()))
+def _strings(message: memoryview, number: int) -> list[bytes]:
+    """Return the values of a repeated field of strings."""
+    return [bytes(value) for field, value in _fields(message) if field == number and isinstance(value, memoryview)]
 
 
-def _operator(node: int | memoryview) -> str:
+def _operator(node: memoryview) -> str:
     """Return the ``op_type`` of an encoded node."""
-    fields = () if isinstance(node, int) else _fields(node)
-    return next(
-        (bytes(each).decode() for field, each in fields if field == _NODE_OPERATOR and isinstance(each, memoryview)), ""
-    )
+    return b"".join(_strings(node, _NODE_OPERATOR)).decode()
 
 
-def _again(number: int, content: int | memoryview) -> bytes:
+def _again(number: int, content: int | memoryview | bytes) -> bytes:
     return _number(number, content) if isinstance(content, int) else _field(number, bytes(content))
 
 

@@ -16,11 +16,14 @@ import click
 
 from arseg_edge import __version__
 from arseg_edge.cli.bench import bench
+from arseg_edge.cli.compare import compare
 from arseg_edge.cli.doctor import doctor
+from arseg_edge.cli.evaluate import evaluate
 from arseg_edge.cli.export import export
 from arseg_edge.cli.info import info
 from arseg_edge.cli.probe import probe
 from arseg_edge.cli.run import run
+from arseg_edge.cli.train import train
 from arseg_edge.cli.verify import verify
 from arseg_edge.errors import ArsegError, ProviderError
 
@@ -31,7 +34,7 @@ def cli() -> None:
     """Segment compressed video cheaply: AR-Seg with ONNX Runtime."""
 
 
-for command in (export, run, bench, info, verify, probe, doctor):
+for command in (export, run, bench, evaluate, compare, train, info, verify, probe, doctor):
     cli.add_command(command)
 
 

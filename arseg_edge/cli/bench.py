@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arseg_edge.bundle import read_bundle
-from arseg_edge.cli.options import json_option, print_json, print_table, threads_option
+from arseg_edge.cli.options import json_option, model_option, print_json, print_table, threads_option
 
 if TYPE_CHECKING:
     from arseg_edge.runtime.bench import BenchReport, Timing
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("video")
-@click.option("-m", "--model", required=True, type=click.Path(path_type=Path), help="The bundle, NAME.arseg.")
+@model_option
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds that count.")
 @click.option("--interval", type=click.IntRange(min=2), help="Keyframe interval.  [default: the bundle's]")
 @threads_option

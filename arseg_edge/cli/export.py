@@ -33,6 +33,7 @@ from arseg_edge.errors import ModelError, UsageError
     help="LR scale, 0.3 to 0.9; one for each --lr, the first is the default.  [default: 0.5]",
 )
 @click.option("--interval", type=int, default=12, show_default=True, help="Recommended keyframe interval.")
+@click.option("--half-weights", is_flag=True, help="Store weights in half precision: half the size.")
 @json_option
 def export(
     hr: Path,
@@ -42,6 +43,7 @@ def export(
     size: str,
     scales: tuple[float, ...],
     interval: int,
+    half_weights: bool,
     as_json: bool,
 ) -> None:
     """Turn HR, LR and CReFF weights into one bundle.
@@ -67,6 +69,7 @@ def export(
         out=output,
         size=parse_size(size),
         interval=interval,
+        half_weights=half_weights,
         progress=_show_progress,
     )
     worst = max(figure.error for figure in bundle.parity)

@@ -16,7 +16,10 @@ from arseg_edge.manifest import Macs, Manifest
 @model_argument
 @json_option
 def info(bundle: Path, as_json: bool) -> None:
-    """Show what is in BUNDLE: its networks, their arithmetic, and how well the export matched PyTorch."""
+    """Show what is in BUNDLE: its networks, their arithmetic, and how well the export matched PyTorch.
+
+    [default: the demo model]
+    """
     opened = read_bundle(bundle)
     manifest = opened.manifest
     if as_json:

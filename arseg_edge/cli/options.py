@@ -10,9 +10,17 @@ from typing import Any
 
 import click
 
+from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
 
-model_argument = click.argument("bundle", type=click.Path(path_type=Path))
+model_argument = click.argument("bundle", type=click.Path(path_type=Path), default=demo_bundle)
+model_option = click.option(
+    "-m",
+    "--model",
+    type=click.Path(path_type=Path),
+    default=demo_bundle,
+    help="The bundle, NAME.arseg.  [default: the demo model]",
+)
 provider_option = click.option(
     "--provider",
     default="auto",

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 import arseg_edge
 from arseg_edge.cli.interrupt import held_interrupt
-from arseg_edge.cli.options import json_option, parse_provider, provider_option, threads_option
+from arseg_edge.cli.options import json_option, model_option, parse_provider, provider_option, threads_option
 from arseg_edge.cli.summary import Summary
 from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.results import Result
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("video")
-@click.option("-m", "--model", required=True, type=click.Path(path_type=Path), help="The bundle, NAME.arseg.")
+@model_option
 @click.option(
     "-o",
     "--output",
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 @provider_option
 @threads_option
 @json_option
+@click.pass_context
 def run(
+    context: click.Context,
     video: str,
     model: Path,
     output: Path | None,
@@ -95,6 +98,8 @@ def run(
             output = Path(f"{Path(video).resolve().stem}-labels.mp4")
         targets = [str(target) for target in (output, labels, frames) if target is not None]
         _refuse_same_paths(video, targets)
+        if context.get_parameter_source("model") is ParameterSource.DEFAULT:
+            click.echo("no bundle was named: this is the demo model, for road scenes (-m names another)", err=True)
         summary = Summary(source.name, str(model), segmenter.provider, segmenter.native, targets)
         try:
             _run(segmenter, source, output, labels, frames, opacity, summary)

@@ -26,7 +26,10 @@ from arseg_edge.errors import ParityError, ProviderError
 @threads_option
 @json_option
 def verify(bundle: Path, provider: str, threads: int | None, as_json: bool) -> None:
-    """Replay BUNDLE's golden clip here, stage by stage; exits with 6 where one is off, and says what is."""
+    """Replay BUNDLE's golden clip here, stage by stage; exits with 6 where one is off, and says what is.
+
+    [default: the demo model]
+    """
     opened = read_bundle(bundle)
     try:
         from arseg_edge.runtime.cpu_budget import usable_cores

@@ -1,0 +1,74 @@
+"""The keyframe interval and the LR scale that a video calls for, by how far AR agrees with HR on it.
+
+An interval of L is good as long as AR, at every distance up to L − 1, gives as large a share of the pixels the class
+that HR gives them as is asked for. Of the scales, each with its longest such interval, the fastest is advised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from arseg_edge.evaluation.agreement import Branch, Comparison
+
+AGREEMENT: Final = 90.0
+"""Percent of the pixels: where good networks are right on about nine in ten, no more change than are wrong anyway."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far one LR scale goes."""
+
+    scale: float
+    interval: int
+    """1: AR never agrees far enough, and HR should run on every frame."""
+    agreement: float | None
+    """At the farthest distance of that interval; None for an interval of 1."""
+    speedup: float
+    """Over HR on every frame, measured."""
+    limit: str
+    """What keeps the interval from being longer, or the scale from serving at all."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to run the video with."""
+
+    threshold: float
+    """Percent of the pixels that must agree."""
+    interval: int
+    scale: float | None
+    """None where HR should run on every frame."""
+    speedup: float
+    reaches: tuple[Reach, ...]
+
+
+def advise(comparison: Comparison, threshold: float = AGREEMENT) -> Advice:
+    """Return the interval and the scale for what ``compare`` found."""
+    reaches = tuple(_reach(comparison, branch, threshold) for branch in comparison.branches)
+    best = max(reaches, key=lambda reach: reach.speedup)
+    if best.interval == 1 or best.speedup <= 1:
+        return Advice(threshold, 1, None, 1.0, reaches)
+    return Advice(threshold, best.interval, best.scale, best.speedup, reaches)
+
+
+def _reach(comparison: Comparison, branch: Branch, threshold: float) -> Reach:
+    agreement = branch.ar.agreement_by_distance.tolist()
+    interval = 1
+    while interval < comparison.longest and agreement[interval] >= threshold:
+        interval += 1
+    if interval == 1:
+        limit = f"the LR scale: {agreement[1]:.1f} % right after the keyframe; a larger scale would agree better"
+        return Reach(branch.scale, 1, None, 1.0, limit)
+    if interval == comparison.longest:
+        limit = "nothing, up to the longest interval tried"
+    elif comparison.frames_by_distance[interval] == 0:
+        limit = "the video: its own keyframes come no further apart"
+    else:
+        limit = f"the distance: {agreement[interval]:.1f} % at {interval} frames"
+    lr = branch.lr.agreement_by_distance[1:interval]
+    if (lr >= threshold).all():
+        limit += "; LR alone agrees as far, so a smaller scale may serve"
+    speedup = comparison.speedup(branch.scale, interval)
+    return Reach(branch.scale, interval, agreement[interval - 1], speedup, limit)

@@ -1,0 +1,247 @@
+"""Accuracy on real bitstreams, by the distance from the keyframe: HR on every frame, LR alone, and AR.
+
+Every sequence is read once for every alignment of the keyframes to the labels (``clips.py``), so that each labelled
+frame is met at each distance. Networks run only on labelled frames, on the frames before them (for the temporal
+consistency), and on keyframes that one of these hangs on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg_edge.datasets import IGNORED, Dataset
+from arseg_edge.datasets.encode import Encoding
+from arseg_edge.errors import DatasetError, UsageError
+from arseg_edge.evaluation.clips import Clip, check_length, open_clip
+from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
+from arseg_edge.evaluation.predictor import Labels, Predictor
+from arseg_edge.evaluation.scores import Scores
+from arseg_edge.palette import ClassSet
+from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.read_motion import MotionFrame
+
+HR: Final = "hr"
+LR: Final = "lr"
+AR: Final = "ar"
+ZERO_MOTION: Final = "ar-zero-motion"
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, and how many of how many steps are behind."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationReport:
+    """All that ``arseg-edge eval`` finds; scores are percent."""
+
+    model: str
+    scale: float
+    dataset: str
+    sequences: int
+    encoded: int
+    """How many of the sequences were pictures, and so were encoded here."""
+    encoding: Encoding
+    frame_rates: tuple[Fraction, ...]
+    """Those that the pictures were encoded at."""
+    shifts: tuple[int, ...]
+    """Alignments of the keyframes to the labels, in frames."""
+    classes: ClassSet
+    methods: Mapping[str, Scores]
+    """``hr`` on every frame, ``lr`` alone, ``ar``, and where it was asked for ``ar-zero-motion``."""
+    truth_consistency: float
+    """The share of pixels that the truth itself keeps; NaN where no two neighbours are labelled."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for ``--json``."""
+        return {
+            "model": self.model,
+            "scale": self.scale,
+            "dataset": self.dataset,
+            "sequences": self.sequences,
+            "encoded": self.encoded,
+            "codec": self.encoding.codec,
+            "bit_rate": self.encoding.bit_rate,
+            "frame_rates": [float(rate) for rate in self.frame_rates],
+            "interval": self.encoding.interval,
+            "shifts": list(self.shifts),
+            "labelled_pixels_by_distance": self.methods[HR].pixels.tolist(),
+            "methods": {name: scores.as_dict(self.classes.names) for name, scores in self.methods.items()},
+            "truth_consistency": round(self.truth_consistency, 3),
+        }
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    encoding: Encoding,
+    *,
+    frame_rate: Fraction | None = None,
+    shifts: int | None = None,
+    zero_motion: bool = False,
+    limit: int | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> EvaluationReport:
+    """Measure a predictor on labelled sequences.
+
+    Args:
+        predictor: what is measured.
+        dataset: its classes must be among the predictor's, by name.
+        encoding: of pictures; its interval is the keyframe interval, also for videos.
+        frame_rate: of pictures; None for each sequence's own. The encoding's is not looked at.
+        shifts: how many alignments of the keyframes to the labels to count, spread evenly; None for all.
+        zero_motion: measure AR with zero displacement, too.
+        limit: how many of the sequences to take; None for all.
+        progress: is told how far things are.
+
+    Raises:
+        DatasetError: a sequence shorter than the interval, a label of another size than its image, a class that the
+            predictor does not have; files that cannot be read.
+        UsageError: a number of shifts that cannot be.
+        SourceError, SizeError: a video that cannot be read, frames of a size that the networks do not take.
+    """
+    interval = encoding.interval
+    alignments = spread_shifts(interval, shifts)
+    sequences = dataset.sequences[:limit]
+    for sequence in sequences:
+        if isinstance(sequence.frames, tuple) and not sequence.is_still:
+            check_length(sequence.name, len(sequence.frames), interval)
+    encoded = [sequence for sequence in sequences if isinstance(sequence.frames, tuple)]
+    counting = _Counting(predictor, dataset, interval, zero_motion)
+    rates = {sequence.name: frame_rate or sequence.frame_rate for sequence in sequences}
+    done, total = 0, len(sequences) * len(alignments)
+    for sequence in sequences:
+        clip = open_clip(sequence, dataclasses.replace(encoding, frame_rate=rates[sequence.name]))
+        for shift in alignments:
+            progress(f"{sequence.name}, shift {shift}", done, total)
+            counting.read(clip, shift)
+            done += 1
+    progress("done", total, total)
+    kept, compared = counting.truth_kept
+    return EvaluationReport(
+        model=predictor.name,
+        scale=predictor.scale,
+        dataset=dataset.name,
+        sequences=len(sequences),
+        encoded=len(encoded),
+        encoding=encoding,
+        frame_rates=tuple(sorted({rates[sequence.name] for sequence in encoded})),
+        shifts=alignments,
+        classes=predictor.classes,
+        methods=counting.methods,
+        truth_consistency=100 * kept / compared if compared else math.nan,
+    )
+
+
+def spread_shifts(interval: int, count: int | None) -> tuple[int, ...]:
+    """Return ``count`` shifts from 0 to ``interval`` − 1, spread evenly; None for all.
+
+    Raises ``UsageError`` for a count that cannot be.
+
+    >>> spread_shifts(12, 3), spread_shifts(4, None)
+    ((0, 4, 8), (0, 1, 2, 3))
+    """
+    count = interval if count is None else count
+    if not 1 <= count <= interval:
+        raise UsageError(f"{count} shifts at an interval of {interval}: choose 1 to {interval}")
+    return tuple(number * interval // count for number in range(count))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A frame that the networks ran on."""
+
+    index: int
+    decoded: DecodedFrame
+    labels: Mapping[str, Labels]
+    truth: Labels | None
+
+
+class _Counting:
+    """Runs the networks over clips and counts."""
+
+    def __init__(self, predictor: Predictor, dataset: Dataset, interval: int, zero_motion: bool) -> None:
+        self._predictor, self._dataset = predictor, dataset
+        self._index_of = _class_table(dataset, predictor)
+        names = (HR, LR, AR, ZERO_MOTION) if zero_motion else (HR, LR, AR)
+        self.methods = {name: Scores(interval, len(predictor.classes.names)) for name in names}
+        self.truth_kept = (0, 0)
+        """Pixels of the truth that keep their label, and those compared."""
+        self._keyframe: MotionFrame | None = None
+        """The last keyframe, as long as the HR network has not run on it."""
+
+    def read(self, clip: Clip, shift: int) -> None:
+        """Count a clip at one alignment."""
+        before: _Seen | None = None
+        wanted = set(clip.labels)
+        if not clip.simulated:
+            wanted |= {index - 1 for index in clip.labels}
+        for index, frame in clip.frames(shift, self._predictor.chaining):
+            if frame.is_keyframe:
+                self._keyframe = frame
+            if index not in wanted:
+                continue
+            path = clip.labels.get(index)
+            truth = None if path is None else self._truth(path, frame)
+            seen = _Seen(index, frame.decoded, self._labels(frame), truth)
+            if truth is not None:
+                for name, scores in self.methods.items():
+                    scores.count(frame.distance, truth, seen.labels[name])
+                if before is not None and before.index == index - 1:
+                    self._compare(seen, before, truth, frame.distance)
+            before = seen
+
+    def _labels(self, frame: MotionFrame) -> dict[str, Labels]:
+        predictor, rgb = self._predictor, frame.rgb
+        if frame.motion is None:
+            self._keyframe = None
+            labels = predictor.keyframe(rgb)
+            return {**dict.fromkeys(self.methods, labels), LR: predictor.lr(rgb)}
+        if self._keyframe is not None:
+            predictor.keyframe(self._keyframe.rgb)
+            self._keyframe = None
+        found = {HR: predictor.hr(rgb), LR: predictor.lr(rgb), AR: predictor.ar(rgb, frame.motion)}
+        if ZERO_MOTION in self.methods:
+            found[ZERO_MOTION] = predictor.ar(rgb, np.zeros_like(frame.motion))
+        return found
+
+    def _truth(self, path: Path, frame: MotionFrame) -> Labels:
+        labels = self._dataset.read_labels(path)
+        size = frame.decoded.height, frame.decoded.width
+        if labels.shape != size:
+            raise DatasetError(
+                f"{path}: labels of {labels.shape[0]}x{labels.shape[1]} (height x width) for a frame of "
+                f"{size[0]}x{size[1]}: make both alike"
+            )
+        return np.asarray(self._index_of[labels])
+
+    def _compare(self, seen: _Seen, before: _Seen, truth: Labels, distance: int) -> None:
+        motion = motion_between(seen.decoded, before.decoded)
+        if motion is None:
+            return
+        for name, scores in self.methods.items():
+            counts = consistent_pixels(seen.labels[name], before.labels[name], motion, truth)
+            scores.count_consistency(distance, counts)
+        if before.truth is not None:
+            kept, compared = consistent_pixels(truth, before.truth, motion)
+            self.truth_kept = self.truth_kept[0] + kept, self.truth_kept[1] + compared
+
+
+def _class_table(dataset: Dataset, predictor: Predictor) -> NDArray[np.uint8]:
+    """Return uint8 [256]: the predictor's index for each of the data set's, by name."""
+    table = np.full(256, IGNORED, np.uint8)
+    for index, name in enumerate(dataset.classes.names):
+        if name not in predictor.classes.names:
+            raise DatasetError(
+                f"{dataset.name}: class {name!r} is none of {predictor.name}'s ({', '.join(predictor.classes.names)}): "
+                "evaluate a model of these classes"
+            )
+        table[index] = predictor.classes.names.index(name)
+    return table

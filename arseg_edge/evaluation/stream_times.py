@@ -1,0 +1,57 @@
+"""What a frame takes in a stream, as deployed: decoding and motion overlap with the networks."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Final
+
+from arseg_edge.evaluation.bundle_predictor import BundlePredictor
+from arseg_edge.runtime.source import SourceLike
+from arseg_edge.runtime.stream import ResultStream
+
+_ROUNDS: Final = 3
+"""The variants take turns, for a machine's speed drifts; the medians count."""
+_INTERVALS: Final = 2
+"""Keyframe intervals of the video that AR is timed on."""
+
+
+@dataclass(frozen=True)
+class StreamTimes:
+    """Milliseconds a frame."""
+
+    hr: float
+    """Of HR on every frame."""
+    ar: Mapping[float, float]
+    """What a frame between keyframes adds to an AR stream, by LR scale."""
+
+
+def stream_times(predictors: Sequence[BundlePredictor], video: SourceLike, interval: int) -> StreamTimes:
+    """Time HR on every frame beside AR with each predictor, on the first frames of a video.
+
+    Raises: as ``Segmenter.stream``. The video must have a frame that is no keyframe among the first ones.
+    """
+    hr: list[float] = []
+    ar: dict[float, list[float]] = {each.scale: [] for each in predictors}
+    for _ in range(_ROUNDS):
+        total, frames, _ = _drain(predictors[0].stream(video, 1), interval)
+        hr.append(total / frames)
+        for each in predictors:
+            total, frames, keyframes = _drain(each.stream(video, interval), _INTERVALS * interval)
+            ar[each.scale].append((total - keyframes * hr[-1]) / (frames - keyframes))
+    return StreamTimes(statistics.median(hr), {scale: statistics.median(values) for scale, values in ar.items()})
+
+
+def _drain(results: ResultStream, count: int) -> tuple[float, int, int]:
+    """Return milliseconds, frames and keyframes of the first ``count`` results."""
+    start = perf_counter()
+    frames = keyframes = 0
+    with results:
+        for result in islice(results, count):
+            frames += 1
+            keyframes += result.is_keyframe
+        milliseconds = (perf_counter() - start) * 1e3
+    return milliseconds, frames, keyframes
