@@ -1,7 +1,7 @@
 """AR-Seg on the device: cheap semantic segmentation of compressed video, with ONNX Runtime.
 
 >>> import arseg_edge
->>> with arseg_edge.load("street.arseg", interval=6) as segmenter:
+>>> with arseg_edge.load(interval=6) as segmenter:       # the demo model; or a bundle's path
 ...     for result in segmenter.stream("street.mp4"):
 ...         labels = result.labels                       # uint8 [H, W]
 >>> result.index, result.is_keyframe, labels.shape
@@ -20,6 +20,7 @@ from arseg_edge.errors import (
     BundleError,
     CheckpointError,
     CodecError,
+    DatasetError,
     FrameError,
     ModelError,
     OperatorError,
@@ -29,6 +30,7 @@ from arseg_edge.errors import (
     SequenceError,
     SizeError,
     SourceError,
+    TrainingError,
     UsageError,
 )
 from arseg_edge.results import Result, Speed
@@ -45,6 +47,7 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "CodecError",
+    "DatasetError",
     "FrameError",
     "ModelError",
     "OperatorError",
@@ -56,13 +59,14 @@ __all__ = [
     "SizeError",
     "SourceError",
     "Speed",
+    "TrainingError",
     "UsageError",
     "load",
 ]
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     *,
     providers: ProviderLike | Sequence[ProviderLike] | None = None,
     threads: int | None = None,
@@ -75,7 +79,7 @@ def load(
     """Open a bundle and load its networks.
 
     Args:
-        path: a bundle made by ``arseg-edge export``.
+        path: a bundle made by ``arseg-edge export``; None for the demo model (road scenes, CamVid's eleven classes).
         providers: ``"auto"`` (also None), ``"cpu"``, ``"cuda"``, or ONNX Runtime's name of any other that it
             offers, with options as ``(name, {option: value})``; of several, the first that loads.
         threads: of ONNX Runtime for one operator; None for the cores that this process may use.
@@ -97,10 +101,11 @@ def load(
         import onnxruntime  # noqa: F401
     except ImportError:
         raise ProviderError('onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA') from None
+    from arseg_edge.demo import demo_bundle
     from arseg_edge.runtime.load import load_segmenter
 
     return load_segmenter(
-        path,
+        demo_bundle() if path is None else path,
         providers=providers,
         threads=threads,
         interval=interval,

@@ -14,6 +14,8 @@
     ├── ProviderError (RuntimeError)              4   an execution provider that cannot be had
     ├── SourceError (OSError)                     5   the video cannot be read
     │   └── CodecError                            5   … because nothing here decodes it
+    ├── DatasetError (ValueError)                 5   images and labels that do not make a data set
+    ├── TrainingError (ArithmeticError)           1   a loss that is no number any more
     ├── ParityError (ArithmeticError)             6   numbers beyond their tolerance
     └── OutputError (OSError)                     1   a result cannot be written
 
@@ -85,6 +87,16 @@ class SourceError(ArsegError, OSError):
 
 class CodecError(SourceError):
     """A stream that nothing here decodes."""
+
+
+class DatasetError(ArsegError, ValueError):
+    """Images and labels that do not make a data set: missing, of different sizes, with values of no class."""
+
+    exit_code = 5
+
+
+class TrainingError(ArsegError, ArithmeticError):
+    """Training that cannot go on: a loss that is no finite number."""
 
 
 class ParityError(ArsegError, ArithmeticError):

@@ -88,7 +88,7 @@ def write_figures(text: str) -> None:
 def draw_picture(index: int = 40) -> None:
     import arseg_edge
 
-    with arseg_edge.load(ROOT / "samples" / "street.arseg") as segmenter:
+    with arseg_edge.load() as segmenter:
         results = segmenter.stream(ROOT / "samples" / "street.mp4")
         result = next(each for each in results if each.index == index)
         results.close()

@@ -19,13 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from arseg_edge.errors import CheckpointError
-from arseg_edge.export.families import Family, families
+from arseg_edge.export.families import Family, families, find_family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
+from arseg_edge.palette import ClassSet
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 """A ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict of tensors or arrays."""
 
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
+_CLASSES = "classes"
 _NAMED = 3  # keys that an error message lists of each kind
 _LONGEST_KEY = 200
 
@@ -39,6 +41,8 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     sha256: str | None
     """Of the file, in hexadecimal; None for a state dict from memory."""
+    classes: ClassSet | None
+    """What it was trained for, where it says so (``state_dict_for``)."""
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.name!r}, {len(self.tensors)} tensors)"
@@ -52,12 +56,31 @@ def read_checkpoint(source: Source, name: str = "state dict") -> Checkpoint:
     for values that are not finite numbers.
     """
     if isinstance(source, Mapping):
-        return Checkpoint(name, _clean(name, source), None)
+        return _checkpoint(name, source, None)
     path = Path(source)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {kind}: give a .pth, .pt or .safetensors file")
-    return Checkpoint(path.name, _clean(path.name, _read(path)), file_sha256(path))
+    return _checkpoint(path.name, _read(path), file_sha256(path))
+
+
+def state_dict_for(classes: ClassSet, network: nn.Module) -> Mapping[str, Tensor]:
+    """Return the network's state dict, to be saved, with the classes that it was trained for.
+
+    The keys are the network's alone. The classes are metadata of the dict, beside the versions that PyTorch keeps
+    there of each layer: ``torch.save`` writes them, and who does not look for them does not see them.
+    """
+    state = network.state_dict()
+    colours = {name: list(colour) for name, colour in zip(classes.names, classes.colours, strict=True)}
+    _metadata(state)[_CLASSES] = colours
+    return state
+
+
+def _metadata(state: object) -> dict[str, Any]:
+    """Return what a state dict has of the network as a whole beside its tensors."""
+    found = getattr(state, "_metadata", None)
+    whole = found.get("") if isinstance(found, Mapping) else None
+    return whole if isinstance(whole, dict) else {}
 
 
 def file_sha256(path: Path) -> str:
@@ -88,9 +111,27 @@ def _read(path: Path) -> object:
         raise CheckpointError(f"{path} is not a readable checkpoint ({reason}): copy or download it again") from error
 
 
-def _clean(name: str, content: object) -> dict[str, Tensor]:
+def _checkpoint(name: str, content: object, sha256: str | None) -> Checkpoint:
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
+    return Checkpoint(name, _clean(name, content), sha256, _classes(name, _metadata(content).get(_CLASSES)))
+
+
+def _classes(name: str, content: object) -> ClassSet | None:
+    if content is None:
+        return None
+    entries = list(content.items()) if isinstance(content, Mapping) else []
+    for key, colour in entries:
+        levels = colour if isinstance(colour, list) else []
+        if not isinstance(key, str) or len(levels) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in levels):
+            entries = []
+            break
+    if not entries:
+        raise CheckpointError(f"{name}: its classes are no names with colours: train it again, or save it without them")
+    return ClassSet(tuple(key for key, _ in entries), tuple((r, g, b) for _, (r, g, b) in entries))
+
+
+def _clean(name: str, content: object) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         kind = f"{'an empty ' if isinstance(content, Mapping) else ''}{type(content).__name__}"
         raise CheckpointError(f"{name} holds no state dict but {kind}: save model.state_dict()")
@@ -172,19 +213,45 @@ def _mismatch(family: Family, checkpoint: Checkpoint, fused: bool) -> _Mismatch:
     )
 
 
+def family_of(family: str | Family | None, hr: Checkpoint, ar: Checkpoint) -> Family:
+    """Return the family of two checkpoints: a name's, or recognised where it is None; one handed in is checked.
+
+    A family that takes the classes of its data is returned for those that the checkpoints name.
+
+    Raises ``CheckpointError`` for files that were trained for different classes, and as ``recognise_family`` and
+    ``find_family`` do.
+    """
+    if hr.classes is not None and ar.classes is not None and hr.classes.names != ar.classes.names:
+        ours, theirs = (", ".join(each.names) for each in (hr.classes, ar.classes))
+        raise CheckpointError(
+            f"{hr.name} was trained for the classes {ours}, {ar.name} for {theirs}: give an LR checkpoint "
+            "whose teacher was this HR checkpoint"
+        )
+    if family is None:
+        return recognise_family(hr, ar)
+    found = find_family(family)
+    return _for_classes_of(found, hr, ar) if isinstance(family, str) else found
+
+
+def _for_classes_of(family: Family, hr: Checkpoint, ar: Checkpoint) -> Family:
+    classes = hr.classes or ar.classes
+    return family if classes is None or family.for_classes is None else family.for_classes(classes)
+
+
 def recognise_family(hr: Checkpoint, ar: Checkpoint) -> Family:
     """Return the registered family that both checkpoints fit, by the names and shapes of their tensors.
 
     Raises ``CheckpointError`` when none does, with how they differ from the nearest, or when several do.
     """
-    known = [(family, _mismatch(family, hr, False), _mismatch(family, ar, True)) for family in families()]
+    candidates = [_for_classes_of(family, hr, ar) for family in families()]
+    known = [(family, _mismatch(family, hr, False), _mismatch(family, ar, True)) for family in candidates]
     fitting = [family for family, of_hr, of_ar in known if not of_hr and not of_ar]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         names = ", ".join(family.name for family in fitting)
         raise CheckpointError(f"{hr.name} and {ar.name} fit several families: name one of {names}")
-    if any(not _mismatch(family, ar, False) and not _mismatch(family, hr, True) for family in families()):
+    if any(not _mismatch(family, ar, False) and not _mismatch(family, hr, True) for family in candidates):
         raise CheckpointError(f"{hr.name} and {ar.name} are swapped: give the one without fusion as HR")
     nearest, of_hr, of_ar = min(known, key=lambda entry: len(entry[1]) + len(entry[2]))
     details = "; ".join(f"{file.name} has {found}" for file, found in ((hr, of_hr), (ar, of_ar)) if found)

@@ -26,20 +26,28 @@ from arseg_edge.errors import SizeError, UsageError
 from arseg_edge.export.checkpoint import (
     Checkpoint,
     Source,
+    family_of,
     load_ar,
     load_hr,
     read_checkpoint,
-    recognise_family,
 )
 from arseg_edge.export.clips import random_clip, structured_clip
-from arseg_edge.export.families import Family, find_family
+from arseg_edge.export.families import Family
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
+from arseg_edge.export.half_weights import store_half
 from arseg_edge.export.macs import count_macs
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.onnx_file import OLDEST_ONNXRUNTIME, to_onnx
 from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
-from arseg_edge.export.parity import Branch, compare, golden_clip, refuse_beyond_tolerance
+from arseg_edge.export.parity import (
+    HALF_TOLERANCE,
+    TOLERANCE,
+    Branch,
+    compare,
+    golden_clip,
+    refuse_beyond_tolerance,
+)
 from arseg_edge.manifest import (
     FORMAT_VERSION,
     ClassInfo,
@@ -76,6 +84,7 @@ def export_bundle(
     size: tuple[int, int] | None = None,
     scale: float | Sequence[float] = 0.5,
     interval: int = 12,
+    half_weights: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
     """Turn HR and LR + CReFF weights into one bundle, and return it.
@@ -89,6 +98,8 @@ def export_bundle(
         size: (height, width) of the frames, or None for any size.
         scale: the LR scale or scales, 0.3 … 0.9, where ``lr`` does not name them; the first is the default.
         interval: the keyframe interval that the bundle recommends.
+        half_weights: store weights in half precision (``half_weights.py``): half the size, and a tolerance
+            of 4e-3 in place of 1e-3.
         progress: is told how far things are.
 
     Raises:
@@ -122,21 +133,26 @@ def export_bundle(
 
     steps.begin(f"exporting {KEYFRAME}")
     models = {KEYFRAME: _keyframe_model(found, weights.hr, size, facts)}
+    if half_weights:
+        store_half(models[KEYFRAME])
     nonkeyframes: dict[LowResolution, Branch] = {}
     for index, (each, network) in enumerate(weights.ar.items()):
         low = LowResolution(each, nonkeyframe_member(each, first=index == 0))
         steps.begin(f"exporting {low.member}")
         model = _nonkeyframe_model(found, network, each, size, {**facts, "arseg.scale": f"{each:g}"})
+        if half_weights:
+            store_half(model)
         models[low.member] = model
         nonkeyframes[low] = Branch(low.member, model.SerializeToString(), network)
     keyframe = Branch(KEYFRAME, models[KEYFRAME].SerializeToString(), weights.hr)
 
     sizes = [size] if size else list(_DYNAMIC_PARITY_SIZES)
     figures: list[ParityFigure] = []
+    tolerance = HALF_TOLERANCE if half_weights else TOLERANCE
     for make in (random_clip, structured_clip):
         clips = [make(*each) for each in sizes]
         steps.begin(f"comparing with PyTorch on {clips[0].name} input")
-        figures.extend(compare(found, keyframe, nonkeyframes, clips))
+        figures.extend(compare(found, keyframe, nonkeyframes, clips, tolerance))
     refuse_beyond_tolerance(figures)
 
     steps.begin("making the golden clip")
@@ -185,7 +201,7 @@ def _read(family: str | Family | None, hr: Source, lr: Mapping[float, Source]) -
     hr_checkpoint = read_checkpoint(hr, "hr")
     checkpoints: dict[float, Checkpoint] = {each: read_checkpoint(source, "lr") for each, source in lr.items()}
     first = next(iter(checkpoints.values()))
-    found = find_family(family) if family is not None else recognise_family(hr_checkpoint, first)
+    found = family_of(family, hr_checkpoint, first)
     return _Weights(
         found,
         load_hr(found, hr_checkpoint),

@@ -84,6 +84,7 @@ def edge_family(classes: ClassSet) -> Family:
         stride=EDGE_STRIDE,
         network=partial(Edge, len(classes.names)),
         upscale=EDGE_STRIDE,
+        kernel_size=1,
         for_classes=edge_family,
     )
 

@@ -25,6 +25,8 @@ from arseg_edge.onnx_bytes import with_outputs
 
 TOLERANCE = 1e-3
 """For tensors: the largest difference relative to the largest magnitude. For labels: the share that differs."""
+HALF_TOLERANCE = 4e-3
+"""The same where weights are stored in half precision."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def compare(
     keyframe: Branch,
     nonkeyframes: Mapping[LowResolution, Branch],
     clips: Sequence[Clip],
+    tolerance: float = TOLERANCE,
 ) -> list[ParityFigure]:
     """Return the figures of all clips.
 
@@ -93,7 +96,7 @@ def compare(
     for clip in clips:
         expected_key = reference.keyframe(clip.frames[0])
         found_key = _run(key_session, frame=clip.frames[:1])
-        figures.extend(_figures(KEYFRAME, clip, expected_key, found_key))
+        figures.extend(_figures(KEYFRAME, clip, expected_key, found_key, tolerance))
         for low, branch in nonkeyframes.items():
             network = cast(FusionNetwork, branch.network)
             frame, motion = clip.frames[-1], clip.motion[-1]
@@ -105,16 +108,20 @@ def compare(
                 keyframe_feature=found_key["feature"],
                 motion=motion[None],
             )
-            figures.extend(_figures(low.member, clip, expected, found))
+            figures.extend(_figures(low.member, clip, expected, found, tolerance))
     return figures
 
 
 def _figures(
-    member: str, clip: Clip, expected: Mapping[str, Tensor], found: Mapping[str, NDArray[Any]]
+    member: str,
+    clip: Clip,
+    expected: Mapping[str, Tensor],
+    found: Mapping[str, NDArray[Any]],
+    tolerance: float,
 ) -> list[ParityFigure]:
     size = clip.frames.shape[1], clip.frames.shape[2]
     errors = {stage: _error(stage, tensor.numpy(), found[stage]) for stage, tensor in expected.items()}
-    return [ParityFigure(member, stage, clip.name, size, error, TOLERANCE) for stage, error in errors.items()]
+    return [ParityFigure(member, stage, clip.name, size, error, tolerance) for stage, error in errors.items()]
 
 
 def golden_clip(

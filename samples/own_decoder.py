@@ -1,6 +1,6 @@
 """Segment frames that another decoder gives, here OpenCV's, with motion of one's own, here optical flow.
 
-python own_decoder.py street.arseg street.mp4 --interval 12
+python own_decoder.py street.mp4 --interval 12
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import arseg_edge
 def main() -> None:
     """Print for each frame whether it was a keyframe and how long it took."""
     parser = argparse.ArgumentParser(description="Segment with a decoder of one's own.")
-    parser.add_argument("bundle")
     parser.add_argument("video")
+    parser.add_argument("--bundle", help="NAME.arseg; the demo model by default")
     parser.add_argument("--interval", type=int, default=12)
     given = parser.parse_args()
 

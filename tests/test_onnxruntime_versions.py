@@ -1,4 +1,7 @@
-"""The oldest, a middle and the newest ONNX Runtime, each in an environment of its own, give the same labels."""
+"""The wheel's demo model has the same labels in the oldest, a middle and the newest ONNX Runtime.
+
+Each is installed in an environment of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BUNDLE = ROOT / "samples" / "street.arseg"
 
 VERSIONS = {
     # 1.17 was built for NumPy 1.
@@ -20,13 +22,14 @@ VERSIONS = {
 }
 
 SCRIPT = """
-import hashlib, json, sys
+import hashlib, json
 import onnxruntime, arseg_edge
 from arseg_edge.bundle import GOLDEN, read_bundle
+from arseg_edge.demo import demo_bundle
 from arseg_edge.golden import read_golden
-golden = read_golden(read_bundle(sys.argv[1]).read(GOLDEN), "golden")
+golden = read_golden(read_bundle(demo_bundle()).read(GOLDEN), "golden")
 digest = hashlib.sha256()
-with arseg_edge.load(sys.argv[1], threads=1) as segmenter:
+with arseg_edge.load(threads=1) as segmenter:
     for index, (frame, motion) in enumerate(zip(golden.frames, golden.motion)):
         result = segmenter.step(frame, keyframe=True) if index == 0 else segmenter.step(frame, motion=motion)
         digest.update(result.labels.tobytes())
@@ -51,13 +54,13 @@ def test_versions_agree(wheel: Path, tmp_path: Path, native: str) -> None:
         subprocess.run([sys.executable, "-m", "venv", tmp_path / name], check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", wheel, *requirements], check=True)
         environment = {"ARSEG_EDGE_NATIVE": native, "PATH": "/usr/bin:/bin"}
-        run = [python, "-m", "arseg_edge", "verify", BUNDLE, "--json", "--threads", "1"]
+        run = [python, "-m", "arseg_edge", "verify", "--json", "--threads", "1"]
         # Not from the checkout: there `python -m` would take the package's sources for the package.
         out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
         verified = json.loads(out)
         assert verified["passed"]
         # The golden clip, whose motion is given: what OpenCV makes of a video differs between its versions.
-        run = [python, "-c", SCRIPT, BUNDLE]
+        run = [python, "-c", SCRIPT]
         out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
         version, used_native, digest = json.loads(out)
         assert used_native == (native == "1")

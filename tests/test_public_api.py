@@ -11,9 +11,9 @@ from arseg_edge import errors
 
 def test_package() -> None:
     assert set(arseg_edge.__all__) == {
-        "ArsegError", "BundleError", "CheckpointError", "CodecError", "FrameError", "ModelError", "OperatorError",
-        "OutputError", "ParityError", "ProviderError", "Result", "SequenceError", "SizeError", "SourceError", "Speed",
-        "UsageError", "load",
+        "ArsegError", "BundleError", "CheckpointError", "CodecError", "DatasetError", "FrameError", "ModelError",
+        "OperatorError", "OutputError", "ParityError", "ProviderError", "Result", "SequenceError", "SizeError",
+        "SourceError", "Speed", "TrainingError", "UsageError", "load",
     }  # fmt: skip
     assert arseg_edge.__version__.count(".") == 2
 
@@ -36,6 +36,7 @@ def parameters(function: object) -> list[str]:
 
 def test_parameters() -> None:
     assert parameters(arseg_edge.load)[:4] == ["path", "providers", "threads", "interval"]
+    assert inspect.signature(arseg_edge.load).parameters["path"].default is None
     segmenter = arseg_edge.runtime.Segmenter
     assert {"stream", "step", "reset", "close"} <= set(dir(segmenter))
     assert {"rgb", "keyframe", "motion"} <= set(parameters(segmenter.step))
@@ -46,10 +47,10 @@ def test_parameters() -> None:
 def test_exit_codes() -> None:
     codes = {name: getattr(errors, name).exit_code for name in arseg_edge.__all__ if name.endswith("Error")}
     assert codes == {
-        "ArsegError": 1, "OutputError": 1,
+        "ArsegError": 1, "OutputError": 1, "TrainingError": 1,
         "UsageError": 2, "FrameError": 2, "SequenceError": 2,
         "ModelError": 3, "BundleError": 3, "CheckpointError": 3, "SizeError": 3, "OperatorError": 3,
-        "ProviderError": 4, "SourceError": 5, "CodecError": 5, "ParityError": 6,
+        "ProviderError": 4, "SourceError": 5, "CodecError": 5, "DatasetError": 5, "ParityError": 6,
     }  # fmt: skip
     assert all(issubclass(getattr(errors, name), errors.ArsegError) for name in codes)
     builtins = {"BundleError": ValueError, "FrameError": TypeError, "SourceError": OSError, "OutputError": OSError}

@@ -10,6 +10,7 @@ A residual trunk goes down to 1/32, where a global average gives every position 
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -48,6 +49,14 @@ class Edge(nn.Module):
         merged = resize(merged, _size(eighth)) + self.from_eighth(eighth)
         feature: Tensor = self.merge_eighth(F.relu(merged))
         return feature
+
+    @torch.no_grad()
+    def scale_feature(self, factor: float) -> None:
+        """Make the feature ``factor`` (above 0) times what it is: where LR training starts from HR's weights."""
+        normalisation = self.merge_eighth[1]
+        assert isinstance(normalisation, nn.BatchNorm2d)
+        normalisation.weight.mul_(factor)
+        normalisation.bias.mul_(factor)
 
 
 def _size(x: Tensor) -> tuple[int, int]:

@@ -196,14 +196,15 @@ def test_arguments(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["run", "street.mp4"],
+        ["run"],
         ["run", "-m", "street.arseg"],
+        ["bench"],
         ["run", "street.mp4", "-m", "street.arseg", "--opacity", "2"],
         ["run", "street.mp4", "-m", "street.arseg", "--threads", "0"],
         ["run", "street.mp4", "-m", "street.arseg", "--interval", "often"],
         ["walk"],
         ["--fast"],
-        ["info"],
+        ["info", "street.arseg", "other.arseg"],
     ],
 )
 def test_usage(arseg: Command, arguments: list[str]) -> None:

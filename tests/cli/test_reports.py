@@ -167,7 +167,7 @@ def test_info_needs_no_onnxruntime(arseg: Command, tiny_bundle: Path) -> None:
     assert arseg("info", tiny_bundle).code == 0
 
 
-@pytest.mark.parametrize("command", [[], ["export"], ["run"], ["info"], ["verify"], ["probe"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["export"], ["run"], ["info"], ["verify"], ["bench"], ["probe"], ["doctor"]])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help(arseg: Command, command: list[str], flag: str) -> None:
     done = arseg(*command, flag)

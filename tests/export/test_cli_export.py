@@ -17,6 +17,7 @@ from clips import STREET, street_clip
 from arseg_edge.bundle import read_bundle
 from arseg_edge.cli import main
 from arseg_edge.export import families, parity
+from arseg_edge.export.parity import HALF_TOLERANCE
 from arseg_edge.runtime.verify import verify
 
 Exported = tuple[int, str, str]
@@ -51,6 +52,12 @@ def test_a_bundle_from_checkpoints(export: Export, tmp_path: Path) -> None:
     bundle = read_bundle(tmp_path / "my street.arseg")
     assert (bundle.manifest.size, bundle.manifest.interval) == ((64, 96), 6)
     assert verify(bundle).passed
+
+
+def test_half_weights(export: Export, tmp_path: Path) -> None:
+    code, _, _ = export("--lr", "lr.pth", "-o", "half.arseg", "--size", "64x96", "--half-weights")
+    assert code == 0
+    assert {figure.tolerance for figure in read_bundle(tmp_path / "half.arseg").parity} == {HALF_TOLERANCE}
 
 
 def test_several_scales_as_json(export: Export, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def run(script: str, *arguments: str | Path) -> list[str]:
 
 
 def test_segment_file(tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
-    lines = run("segment_file.py", tiny_bundle, clip, tmp_path / "overlay.mp4")
+    lines = run("segment_file.py", clip, tmp_path / "overlay.mp4", "--bundle", tiny_bundle)
     shares = {name: float(share.rstrip("%")) for name, share in map(str.split, lines)}
     assert list(shares) == ["sky", "road", "car"]
     assert sum(shares.values()) == pytest.approx(100, abs=0.2)
@@ -44,7 +44,7 @@ def test_segment_file(tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
 
 
 def test_own_decoder(tiny_bundle: Path, clip: Path) -> None:
-    lines = run("own_decoder.py", tiny_bundle, clip, "--interval", "4")
+    lines = run("own_decoder.py", clip, "--bundle", tiny_bundle, "--interval", "4")
     assert len(lines) == FRAMES
     for number, line in enumerate(lines):
         assert re.fullmatch(rf"{number} (key|   ) [0-9.]+ ms", line)
