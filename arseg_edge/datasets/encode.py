@@ -9,11 +9,13 @@ from pathlib import Path
 
 import av
 import av.codec
+import av.error
 import numpy as np
 import numpy.typing as npt
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange
 
-from arseg_edge.errors import CodecError, UsageError
+from arseg_edge.errors import ArsegError, CodecError, OutputError, UsageError
 
 _BT601 = 6  # in ITU-T H.273 (SMPTE 170M), for primaries, transfer and matrix alike
 # Every frame refers to the one before alone, as in the paper; one thread, so that each run gives the same bits.
@@ -64,35 +66,54 @@ def encode_clip(frames: Iterable[npt.NDArray[np.uint8]], path: Path, encoding: E
 
     Raises:
         UsageError: no frame, an odd height or width, or frames of different sizes.
+        CodecError: an encoder that does not take such frames, does not fit the container, or does not run here.
+        OutputError: ``path`` cannot be written.
     """
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(encoding.codec, rate=encoding.frame_rate)
-        assert isinstance(stream, av.VideoStream)
-        codec = stream.codec_context
-        stream.pix_fmt, codec.bit_rate, codec.gop_size, codec.max_b_frames = (
-            "yuv420p", encoding.bit_rate, encoding.interval, 0,
-        )  # fmt: skip
-        codec.time_base = 1 / encoding.frame_rate
-        codec.color_primaries = codec.color_trc = codec.colorspace = _BT601
-        codec.color_range = ColorRange.MPEG
-        if encoding.codec in _PARAMETERS:
-            option, value = _PARAMETERS[encoding.codec]
-            stream.options = {option: value.format(gop=encoding.interval)}
-        else:
-            codec.thread_count = 1
-        size: tuple[int, ...] = ()
-        for index, rgb in enumerate(frames):
-            if not size:
-                size = stream.height, stream.width = rgb.shape[:2]
-                if size[0] % 2 or size[1] % 2:
-                    raise UsageError(f"frames of {size[0]}×{size[1]}: 4:2:0 video needs an even height and width")
-            if rgb.shape[:2] != size:
-                raise UsageError(f"frame {index} is {rgb.shape[0]}×{rgb.shape[1]}, the ones before {size[0]}×{size[1]}")
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
-                format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG"
-            )
-            picture.pts, picture.time_base = index, 1 / encoding.frame_rate
-            container.mux(stream.encode(picture))
+    # PyAV opens the file with its first packet, and then an encoder's errors look the same.
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot be written, since there is no such folder: make it or choose another")
+    try:
+        container = av.open(str(path), "w")
+    except ValueError:
+        raise OutputError(f"{path}: no container has the suffix {path.suffix!r}: choose .mp4 or .mkv") from None
+    with container:
+        try:
+            _encode(frames, container, encoding)
+        except ArsegError:
+            raise
+        except (av.error.FFmpegError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CodecError(f"{encoding.codec} does not encode this ({reason}): choose libx264 or libx265") from None
+
+
+def _encode(frames: Iterable[npt.NDArray[np.uint8]], container: OutputContainer, encoding: Encoding) -> None:
+    stream = container.add_stream(encoding.codec, rate=encoding.frame_rate)
+    assert isinstance(stream, av.VideoStream)
+    codec = stream.codec_context
+    stream.pix_fmt, codec.bit_rate, codec.gop_size, codec.max_b_frames = (
+        "yuv420p", encoding.bit_rate, encoding.interval, 0,
+    )  # fmt: skip
+    codec.time_base = 1 / encoding.frame_rate
+    codec.color_primaries = codec.color_trc = codec.colorspace = _BT601
+    codec.color_range = ColorRange.MPEG
+    if encoding.codec in _PARAMETERS:
+        option, value = _PARAMETERS[encoding.codec]
+        stream.options = {option: value.format(gop=encoding.interval)}
+    else:
+        codec.thread_count = 1
+    size: tuple[int, ...] = ()
+    for index, rgb in enumerate(frames):
         if not size:
-            raise UsageError("no frame to encode")
-        container.mux(stream.encode())
+            size = stream.height, stream.width = rgb.shape[:2]
+            if size[0] % 2 or size[1] % 2:
+                raise UsageError(f"frames of {size[0]}×{size[1]}: 4:2:0 video needs an even height and width")
+        if rgb.shape[:2] != size:
+            raise UsageError(f"frame {index} is {rgb.shape[0]}×{rgb.shape[1]}, the ones before {size[0]}×{size[1]}")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG"
+        )
+        picture.pts, picture.time_base = index, 1 / encoding.frame_rate
+        container.mux(stream.encode(picture))
+    if not size:
+        raise UsageError("no frame to encode")
+    container.mux(stream.encode())

@@ -1,0 +1,123 @@
+"""Pairs, made once and kept: encoding and decoding costs more than a training step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from arseg_edge.datasets import Dataset
+from arseg_edge.datasets.encode import Encoding
+from arseg_edge.training.pairs import Item, LabelledFrame, Pair, list_items, make_pair
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """What pairs are made like."""
+
+    encoding: Encoding = field(default_factory=Encoding)
+    variants: int = 6
+    """Pairs of each labelled frame, which differ in distance and, for stills, in the camera's motion."""
+    distance: int | None = None
+    """Frames to the keyframe; None draws 1 to interval − 1 evenly."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PairCache:
+    """The pairs of a data set, as files."""
+
+    folder: Path
+    items: int
+    variants: int
+
+    def __len__(self) -> int:
+        """Labelled frames."""
+        return self.items
+
+    def read(self, item: int, variant: int) -> Pair:
+        """Return one of the pairs of one labelled frame."""
+        with np.load(_path(self.folder, item, variant)) as arrays:
+            values = {field.name: arrays[field.name] for field in fields(Pair)}
+        return Pair(**{**values, "distance": int(values["distance"])})
+
+    def read_frame(self, item: int, variant: int) -> LabelledFrame:
+        """Return the labelled frame of a pair alone."""
+        with np.load(_path(self.folder, item, variant)) as arrays:
+            return LabelledFrame(arrays["image"], arrays["labels"])
+
+
+def make_pairs(
+    dataset: Dataset,
+    settings: PairSettings,
+    directory: Path,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> PairCache:
+    """Make the pairs of ``dataset`` under ``directory``, where they are not there already.
+
+    What they are made from and like names the folder, so that nothing stale is ever read; a run that was
+    killed is taken up where it stopped. ``progress`` is told how many pairs of how many are there.
+
+    Raises ``DatasetError``, ``UsageError`` and ``CodecError`` as the data set and the encoder do.
+    """
+    items = list_items(dataset, settings.encoding.interval)
+    folder = directory / f"{dataset.name}-{_digest(dataset, items, settings)}".replace(" ", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [(item, variant) for item in range(len(items)) for variant in range(settings.variants)]
+    missing = [each for each in wanted if not _path(folder, *each).exists()]
+    make = partial(_make, dataset, items, settings, folder)
+    done = len(wanted) - len(missing)
+    for _ in _each(make, missing, processes):
+        done += 1
+        if progress is not None:
+            progress(done, len(wanted))
+    return PairCache(folder, len(items), settings.variants)
+
+
+def _each(make: Callable[[tuple[int, int]], None], missing: list[tuple[int, int]], processes: int) -> Iterator[None]:
+    if processes <= 1 or len(missing) < 2:
+        yield from map(make, missing)
+        return
+    # Fork would copy the locks of threads that it does not copy.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(make, missing, chunksize=4)
+
+
+def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: Path, which: tuple[int, int]) -> None:
+    cv2.setNumThreads(1)
+    item, variant = which
+    rng = np.random.default_rng((settings.seed, item, variant))
+    pair = make_pair(dataset, items[item], settings.encoding, rng, settings.distance)
+    path = _path(folder, item, variant)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    with unfinished.open("wb") as file:
+        arrays: dict[str, Any] = {field.name: np.asarray(getattr(pair, field.name)) for field in fields(Pair)}
+        np.savez(file, **arrays)
+    unfinished.replace(path)
+
+
+def _path(folder: Path, item: int, variant: int) -> Path:
+    return folder / f"{item:05d}-{variant:02d}.npz"
+
+
+def _digest(dataset: Dataset, items: list[Item], settings: PairSettings) -> str:
+    """Of everything that the pairs follow from, files by their name, size and time of change."""
+    sources = []
+    for item in items:
+        frames = item.sequence.frames if isinstance(item.sequence.frames, tuple) else (item.sequence.frames,)
+        for path in (*frames[: item.index + 1], item.sequence.labels[item.index]):
+            state = path.stat()
+            sources.append((str(path.resolve()), item.index, state.st_size, state.st_mtime_ns))
+    described = {"sources": sources, "settings": asdict(settings), "classes": dataset.classes.names}
+    return hashlib.sha256(json.dumps(described, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,92 @@
+"""Checkpoints, evaluated as a bundle of them would be: the same two graphs, run by PyTorch."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arseg_edge.errors import SequenceError
+from arseg_edge.evaluation.predictor import Frame, Labels, Motion
+from arseg_edge.export.checkpoint import Source, family_of, load_ar, load_hr, read_checkpoint
+from arseg_edge.export.families import Family
+from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
+from arseg_edge.export.models import FusionNetwork
+from arseg_edge.export.models.resizing import lr_size
+from arseg_edge.export.operators import normalize_image, segmentation_labels
+from arseg_edge.operators import Chaining
+from arseg_edge.runtime.schedule import INTERVAL
+
+
+class CheckpointPredictor:
+    """An HR and an LR + CReFF checkpoint of one family."""
+
+    def __init__(
+        self,
+        family: str | Family | None,
+        hr: Source,
+        lr: Source,
+        scale: float = 0.5,
+        *,
+        interval: int = INTERVAL,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Load both; ``family`` None recognises it, and ``hr`` and ``lr`` are files or state dicts.
+
+        Raises:
+            CheckpointError: weights that cannot be read, or do not fit the family.
+            UsageError: no such family.
+        """
+        hr_checkpoint, lr_checkpoint = read_checkpoint(hr, "hr"), read_checkpoint(lr, "lr")
+        found = family_of(family, hr_checkpoint, lr_checkpoint)
+        self._keyframe = KeyframeGraph(found, load_hr(found, hr_checkpoint)).to(device)
+        self._nonkeyframe = NonkeyframeGraph(found, load_ar(found, lr_checkpoint), scale).to(device)
+        self._family, self._device = found, device
+        self._feature: Tensor | None = None
+        self.name = f"{hr_checkpoint.name} and {lr_checkpoint.name}"
+        self.classes = found.classes
+        self.interval = interval
+        self.scale = scale
+        self.chaining: Chaining = found.chaining
+
+    def keyframe(self, rgb: Frame) -> Labels:
+        """Return HR's labels, and keep the feature for ``ar``."""
+        labels, self._feature = self._hr(rgb)
+        return labels
+
+    def hr(self, rgb: Frame) -> Labels:
+        """Return HR's labels; the kept feature stays as it is."""
+        return self._hr(rgb)[0]
+
+    @torch.inference_mode()
+    def ar(self, rgb: Frame, motion: Motion) -> Labels:
+        """Return the labels of LR and CReFF with the kept feature; ``motion`` leads to that keyframe."""
+        if self._feature is None:
+            raise SequenceError("motion before any keyframe: call keyframe(rgb) first")
+        return _array(self._nonkeyframe(self._batch(rgb), self._feature, self._batch(motion))[0])
+
+    @torch.inference_mode()
+    def lr(self, rgb: Frame) -> Labels:
+        """Return the labels of the LR network alone: its feature, the last layer, no fusion."""
+        network = cast(FusionNetwork, self._nonkeyframe.network)
+        size = rgb.shape[0], rgb.shape[1]
+        small = lr_size(*size, self.scale)
+        image = normalize_image(
+            self._batch(rgb), small, torch.tensor(small), mean=self._family.mean, std=self._family.std
+        )
+        logits = network.final_conv(network.feature(image))
+        return _array(segmentation_labels(logits, size, torch.tensor(size), upscale=self._family.upscale))
+
+    @torch.inference_mode()
+    def _hr(self, rgb: Frame) -> tuple[Labels, Tensor]:
+        labels, feature, _ = self._keyframe(self._batch(rgb))
+        return _array(labels), feature
+
+    def _batch(self, array: Frame | Motion) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array))[None].to(self._device)
+
+
+def _array(labels: Tensor) -> Labels:
+    return np.asarray(labels[0].cpu().numpy(), np.uint8)

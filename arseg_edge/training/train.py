@@ -1,0 +1,177 @@
+"""Training from settings to weights: ``arseg-edge train`` as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from arseg_edge.errors import CheckpointError, UsageError
+from arseg_edge.export.checkpoint import load_hr, read_checkpoint
+from arseg_edge.export.families import Family, find_family
+from arseg_edge.training.augment import Augmentation
+from arseg_edge.training.data import OpenedData, Pairs, fitting_family, make_all_pairs, open_data
+from arseg_edge.training.device import find_device, find_precision, reproducible
+from arseg_edge.training.hr import HrTask
+from arseg_edge.training.loop import LoopSettings, Outcome, Precision, Task, run
+from arseg_edge.training.losses import LossSettings
+from arseg_edge.training.lr import FusionSettings, LrTask, make_student
+from arseg_edge.training.networks import place
+from arseg_edge.training.run_folder import check_inputs, enter_folder
+from arseg_edge.training.settings import HrSettings, LrSettings
+from arseg_edge.training.state import Row
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how far things are."""
+
+    on_pairs: Callable[[int, int], None] | None = None
+    """How many pairs of how many of a data set are made."""
+    on_step: Callable[[int, int], None] | None = None
+    """How many steps of how many are done; may raise ``KeyboardInterrupt``, and nothing is lost."""
+    on_row: Callable[[Row], None] | None = None
+    """Each new line of the curves."""
+
+
+def train_hr(
+    settings: HrSettings,
+    folder: Path,
+    *,
+    restart: bool = False,
+    command: str | None = None,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Train HR, alone, or go on where ``folder`` has the state of the same run.
+
+    Args:
+        settings: what on and how; ``HrSettings.of(family, …)`` has the family's recipe.
+        folder: gets weights, state, curves and settings (``run_folder.py``).
+        restart: forget the run that ``folder`` may have.
+        command: the command line, to be written down.
+        watcher: is told how far things are.
+
+    Raises:
+        UsageError: settings that make no sense together or with the data, or are not those that the run began with.
+        DatasetError, SourceError: data that cannot be used.
+        CodecError: no such encoder.
+        ProviderError: no such device.
+        TrainingError: the loss is no finite number any more; the best weights so far stay.
+        CheckpointError: the state is damaged.
+        OutputError: ``folder`` or the cache cannot be written.
+    """
+    with _begin(settings, folder, restart, command, watcher or Watcher()) as begun:
+        torch.manual_seed(settings.seed)
+        network = cast(nn.Module, begun.family.build_hr())
+        pairs = begun.pairs({})
+        task = HrTask(begun.family, network, begun.loss, pairs.held, begun.device, begun.precision)
+        return begun.run(task, pairs, keyframes=False)
+
+
+def train_lr(
+    settings: LrSettings,
+    folder: Path,
+    *,
+    restart: bool = False,
+    command: str | None = None,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Train LR and CReFF from the HR checkpoint that ``settings`` name, as ``train_hr`` does.
+
+    Raises:
+        CheckpointError: an HR checkpoint of another family or of other classes, or one that cannot be read.
+        Others: as ``train_hr``.
+    """
+    if settings.hr is None:
+        raise UsageError("no teacher: set hr to the checkpoint that train hr made")
+    with _begin(settings, folder, restart, command, watcher or Watcher()) as begun:
+        checkpoint = read_checkpoint(settings.hr)
+        if checkpoint.classes is not None and checkpoint.classes.names != begun.family.classes.names:
+            raise CheckpointError(
+                f"{settings.hr}: trained for the classes {', '.join(checkpoint.classes.names)}, but the data has "
+                f"{', '.join(begun.family.classes.names)}: train HR on this data"
+            )
+        torch.manual_seed(settings.seed)
+        teacher = cast(nn.Module, load_hr(begun.family, checkpoint)).requires_grad_(False)
+        student = make_student(begun.family, teacher, settings.start == "teacher", fused=settings.fusion_from == 0)
+        pairs = begun.pairs({"hr": checkpoint.sha256})
+        task = LrTask(
+            begun.family,
+            student,
+            place(teacher, begun.device),
+            begun.loss,
+            FusionSettings(settings.scale, settings.fusion_from, settings.similarity, settings.fusion, settings.motion),
+            pairs.held,
+            begun.device,
+            begun.precision,
+        )
+        return begun.run(task, pairs, keyframes=True)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What HR and LR training have in common."""
+
+    settings: HrSettings
+    folder: Path
+    data: OpenedData
+    family: Family
+    device: torch.device
+    precision: Precision
+    watcher: Watcher
+
+    @property
+    def loss(self) -> LossSettings:
+        chosen = self.settings
+        return LossSettings(chosen.loss_stride, chosen.hard_examples, chosen.region, chosen.auxiliary)
+
+    def pairs(self, inputs: Mapping[str, object]) -> Pairs:
+        """Make the pairs, and see that they and ``inputs`` are what the run began with."""
+        cache = self.settings.cache or self.folder.resolve().parent / "pairs"
+        pairs = make_all_pairs(self.settings, self.data, cache, self.watcher.on_pairs)
+        folders = {"data": [each.folder.name for each in pairs.train], "validation": pairs.held.folder.name}
+        check_inputs(self.folder, {**inputs, **folders})
+        return pairs
+
+    def run(self, task: Task, pairs: Pairs, *, keyframes: bool) -> Outcome:
+        chosen = self.settings
+        loop = LoopSettings(
+            epochs=chosen.epochs,
+            batch_size=chosen.batch_size,
+            learning_rate=chosen.learning_rate,
+            optimiser=chosen.optimiser,
+            weight_decay=chosen.weight_decay,
+            warm_up_steps=chosen.warm_up,
+            average_decay=chosen.average,
+            precision=self.precision,
+            seed=chosen.seed,
+            validate_every=chosen.validate_every,
+            save_every=chosen.save_every,
+            augmentation=Augmentation(
+                chosen.crop, chosen.zoom_out, chosen.zoom_in, chosen.rotation, chosen.flip, chosen.colour
+            ),
+        )
+        mixture = pairs.mixture(keyframes=keyframes)
+        return run(task, mixture, loop, self.folder, self.device, self.watcher.on_step, self.watcher.on_row)
+
+
+@contextmanager
+def _begin(
+    settings: HrSettings, folder: Path, restart: bool, command: str | None, watcher: Watcher
+) -> Iterator[_Begun]:
+    device = find_device(settings.device)
+    known = find_family(settings.family)
+    if known.upscale % settings.loss_stride:
+        raise UsageError(
+            f"loss_stride {settings.loss_stride}: must divide the {known.upscale} by which {known.name} enlarges"
+        )
+    data = open_data(settings)
+    family = fitting_family(known, settings, data)
+    enter_folder(folder, settings, command, restart=restart)
+    with reproducible(device, settings.threads):
+        yield _Begun(settings, folder, data, family, device, find_precision(settings.precision, device), watcher)
