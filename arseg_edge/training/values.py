@@ -100,7 +100,13 @@ def several(kind: Kind) -> Kind:
     """Any number of values of a kind; in YAML a list, or one of them."""
 
     def parse(given: object) -> tuple[Any, ...]:
-        return tuple(kind.parse(each) for each in (given if isinstance(given, list | tuple) else (given,)))
+        values = []
+        for each in given if isinstance(given, list | tuple) else (given,):
+            try:
+                values.append(kind.parse(each))
+            except ValueError as error:
+                raise ValueError(f"{each!r}: {error}") from None
+        return tuple(values)
 
     return Kind(kind.metavar, parse, lambda values: [kind.plain(each) for each in values])
 

@@ -31,7 +31,7 @@ def test_help_has_a_flag_for_each_setting(kind: str, missing: set[str], arseg: C
     ("flags", "complaint"),
     [
         (("--epochs", "many"), "--epochs many: give a whole number of at least 1"),
-        (("--data", "streets", "--data", "=3"), "--data streets =3: give PATH"),
+        (("--data", "streets", "--data", "=3"), "--data streets streets =3: '=3': give a path"),
         (("--optimiser", "lion"), "--optimiser lion: choose adam, adamw or sgd"),
         (("--distance", "12"), "distance 12: must be below the interval"),
         (("--config", "nowhere.yaml"), "nowhere.yaml: "),

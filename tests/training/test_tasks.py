@@ -94,21 +94,47 @@ def test_validation_is_the_miou_of_all_pairs(family: Family, cache: PairCache) -
     assert found == pytest.approx(100 * float(mean_iou(confusion)), abs=0.02)
 
 
-def test_student_has_the_teachers_last_layer_frozen_and_starts_from_its_weights(family: Family) -> None:
+@pytest.mark.parametrize("from_teacher", [True, False])
+@pytest.mark.parametrize("fused", [True, False])
+def test_student_has_the_teachers_last_layer_and_it_alone_is_frozen(
+    family: Family, from_teacher: bool, fused: bool
+) -> None:
     teacher = hr_network(family)
-    for from_teacher in (True, False):
-        torch.manual_seed(1)
-        student = make_student(family, teacher, from_teacher)
-        for found, expected in zip(head(student).parameters(), head(teacher).parameters(), strict=True):
-            assert torch.equal(found, expected)
-            assert not found.requires_grad
-        others = [name for name in teacher.state_dict() if not name.startswith("final_conv")]
-        equal = [torch.equal(student.state_dict()[name], teacher.state_dict()[name]) for name in others]
-        assert all(equal) == from_teacher
-        assert {name for name, each in student.named_parameters() if not each.requires_grad} == {
-            "final_conv.weight",
-            "final_conv.bias",
-        }
+    torch.manual_seed(1)
+    student = make_student(family, teacher, from_teacher, fused)
+    for found, expected in zip(head(student).parameters(), head(teacher).parameters(), strict=True):
+        assert torch.equal(found, expected)
+    frozen = {name for name, each in student.named_parameters() if not each.requires_grad}
+    assert frozen == {"final_conv.weight", "final_conv.bias"}
+    others = [name for name in teacher.state_dict() if not name.startswith("final_conv")]
+    equal = [torch.equal(student.state_dict()[name], teacher.state_dict()[name]) for name in others]
+    # What is fused from the first step on begins with less of the LR feature.
+    assert all(equal) == (from_teacher and not fused)
+    assert np.mean(equal) > 0.9 if from_teacher else np.mean(equal) < 0.9
+
+
+def test_fusion_from_the_first_step_on_starts_with_nine_tenths_of_the_keyframe(family: Family) -> None:
+    """Where attention sees one place alone, its weight is 1, and what comes out is plain to see."""
+    family = replace(family, kernel_size=1)
+    teacher = hr_network(family)
+    student = cast(FusionNetwork, make_student(family, teacher))
+    image, keyframe_feature = torch.rand(1, 3, 32, 32), torch.rand(1, 64, 8, 8)
+    with torch.no_grad():
+        fused = student.fuse_attention(student.feature(image), keyframe_feature, torch.zeros(1, 64, 64, 2)).fused
+        lr_feature = resize(cast(FusionNetwork, teacher).feature(image), (8, 8))
+    torch.testing.assert_close(fused, 0.9 * keyframe_feature + 0.1 * lr_feature)
+
+
+def test_attention_that_is_not_trained_yet_goes_to_the_same_thing(family: Family) -> None:
+    """A keyframe's feature that is the frame's own, one pixel further right and without motion, is found again."""
+    family = replace(family, kernel_size=3)
+    fusion = cast(FusionNetwork, make_student(family, hr_network(family))).fuse_attention
+    feature = 3 * torch.randn(1, 64, 12, 13, generator=torch.Generator().manual_seed(0))
+    lr_feature, keyframe_feature = feature[..., 1:], feature[..., :-1]
+    with torch.no_grad():
+        attended = fusion(lr_feature, keyframe_feature, torch.zeros(1, 96, 96, 2)).fused - lr_feature
+    inside = np.s_[..., 2:-2, 2:-2]
+    torch.testing.assert_close(attended[inside], 0.9 * lr_feature[inside], atol=1e-3, rtol=0)
 
 
 def test_lr_learns_and_leaves_the_teacher_and_the_last_layer_alone(

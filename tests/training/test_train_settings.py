@@ -130,7 +130,7 @@ def test_recipes_are_the_papers() -> None:
     assert hard == {"camvid-psp18": None, "camvid-bise18": 0.7, "cityscapes-bise18": 0.7}
     assert HrSettings.of("cityscapes-psp18").auxiliary == 0.4
     assert all(HrSettings.of(name).distance is None for name in ("edge", "camvid-psp18"))
-    assert (LrSettings.of("edge").start, LrSettings.of("edge", epochs=60).fusion_from) == ("teacher", 10)
+    assert (LrSettings.of("edge").start, LrSettings.of("edge").fusion_from) == ("teacher", 0)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_recipes_are_the_papers() -> None:
         ({"optimiser": "lion"}, "--optimiser lion: choose adam, adamw or sgd"),
         ({"crop": "320"}, "--crop 320: give HEIGHTxWIDTH, 32 each at least"),
         ({"frame_rate": "0"}, "--frame-rate 0: give frames a second"),
-        ({"data": ["a=-1"]}, "--data a=-1: give a number above 0"),
+        ({"data": ["a=-1"]}, "--data a=-1: 'a=-1': give a number above 0"),
         ({"data": ["a=0.5", "b"]}, "data: 1 of 2 have a weight"),
         ({"data": ["a", "b", "c"], "variants": ["1", "2"]}, "variants: 2 for 3 data sets"),
         ({"validation": "v", "hold_out": "3"}, "validation and hold_out"),
@@ -171,8 +171,8 @@ def test_values_that_make_no_sense(flags: dict[str, object], complaint: str) -> 
         ("epochs: true", "epochs: True: give a whole number"),
         ("flip: maybe", "flip: 'maybe': give true or false"),
         ("family: 3", "family: 3: give text"),
-        ("data: [{folder: a}]", "data: [{'folder': 'a'}]: give path, split, weight, not folder"),
-        ("data: [3]", "data: [3]: give PATH, PATH:SPLIT or PATH:SPLIT=WEIGHT"),
+        ("data: [{folder: a}]", "data: [{'folder': 'a'}]: {'folder': 'a'}: give path, split, weight, not folder"),
+        ("data: [3]", "data: [3]: 3: give PATH, PATH:SPLIT or PATH:SPLIT=WEIGHT"),
         ("cache: [a]", "cache: ['a']: give a path, or auto"),
         ("- 1", "holds list, not settings"),
         ("a: [", "not YAML ("),
