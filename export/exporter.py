@@ -40,14 +40,7 @@ from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.onnx_file import OLDEST_ONNXRUNTIME, to_onnx
 from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
-from arseg_edge.export.parity import (
-    HALF_TOLERANCE,
-    TOLERANCE,
-    Branch,
-    compare,
-    golden_clip,
-    refuse_beyond_tolerance,
-)
+from arseg_edge.export.parity import Branch, compare, golden_clip, refuse_beyond_tolerance
 from arseg_edge.manifest import (
     FORMAT_VERSION,
     ClassInfo,
@@ -148,11 +141,10 @@ def export_bundle(
 
     sizes = [size] if size else list(_DYNAMIC_PARITY_SIZES)
     figures: list[ParityFigure] = []
-    tolerance = HALF_TOLERANCE if half_weights else TOLERANCE
     for make in (random_clip, structured_clip):
         clips = [make(*each) for each in sizes]
         steps.begin(f"comparing with PyTorch on {clips[0].name} input")
-        figures.extend(compare(found, keyframe, nonkeyframes, clips, tolerance))
+        figures.extend(compare(found, keyframe, nonkeyframes, clips, half_weights))
     refuse_beyond_tolerance(figures)
 
     steps.begin("making the golden clip")

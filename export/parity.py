@@ -82,13 +82,14 @@ def compare(
     keyframe: Branch,
     nonkeyframes: Mapping[LowResolution, Branch],
     clips: Sequence[Clip],
-    tolerance: float = TOLERANCE,
+    half_weights: bool = False,
 ) -> list[ParityFigure]:
     """Return the figures of all clips.
 
     Raises:
         OperatorError: ONNX Runtime does not load or run a graph.
     """
+    tolerance = HALF_TOLERANCE if half_weights else TOLERANCE
     reference = Reference(family, keyframe.network)
     key_session = _session(keyframe, ())
     sessions = {low: _session(branch, ("lr_feature", "logits")) for low, branch in nonkeyframes.items()}

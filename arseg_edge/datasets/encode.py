@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange
 from arseg_edge.errors import ArsegError, CodecError, OutputError, UsageError
 
 _BT601 = 6  # in ITU-T H.273 (SMPTE 170M), for primaries, transfer and matrix alike
-# Every frame refers to the one before alone, as in the paper; one thread, so that each run gives the same bits.
+# Every frame refers to the one before alone, as in the paper; one thread, since frames are encoded by many processes.
 _PARAMETERS = {
     "libx264": ("x264-params", "bframes=0:ref=1:scenecut=0:threads=1:keyint={gop}:min-keyint={gop}"),
     "libx265": (

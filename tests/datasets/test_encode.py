@@ -83,15 +83,6 @@ def test_stream_says_what_its_colours_are(tmp_path: Path) -> None:
         assert (codec.color_primaries, codec.color_trc, codec.colorspace, codec.color_range) == (6, 6, 6, 1)
 
 
-def test_same_frames_same_bits(encoding: Encoding, tmp_path: Path) -> None:
-    def packets(name: str) -> list[bytes]:
-        encode_clip(frames(), tmp_path / name, encoding)
-        with av.open(str(tmp_path / name)) as container:
-            return [bytes(packet) for packet in container.demux(video=0)]
-
-    assert packets("one.mkv") == packets("other.mkv")
-
-
 def test_more_bits_come_nearer(tmp_path: Path) -> None:
     errors, sizes = [], []
     noisy = [np.random.default_rng(index).integers(0, 256, (*SIZE, 3), np.uint8) for index in range(12)]

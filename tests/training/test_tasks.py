@@ -151,7 +151,7 @@ def test_lr_learns_and_leaves_the_teacher_and_the_last_layer_alone(
     after = task.network.state_dict()
     for name in ("final_conv.weight", "final_conv.bias"):
         assert torch.equal(after[name], before[name])
-    for name in ("quarter.0.0.weight", "fuse_attention.lr_query_conv.weight", "fuse_attention.hr_value_conv.bias"):
+    for name in ("quarter.0.0.weight", "fuse_attention.hr_value_conv.weight", "fuse_attention.hr_value_conv.bias"):
         assert not torch.equal(after[name], student[name])
     assert 0 < task.validate(task.network.eval(), 7) <= 100  # type: ignore[operator]
 
@@ -182,8 +182,8 @@ def test_similarity_is_the_mean_squared_error_to_hrs_feature_with_fusion_from_it
         assert list(parts) == ["segmentation", "similarity"]
         assert parts["similarity"].item() == pytest.approx(expected, rel=1e-4)
         sum(parts.values()).backward()  # type: ignore[union-attr]
-        attention = task.network.fuse_attention.lr_query_conv.weight.grad  # type: ignore[union-attr]
-        assert (attention is not None and bool(attention.any())) == fused_now
+        value = task.network.fuse_attention.hr_value_conv.weight.grad  # type: ignore[union-attr]
+        assert (value is not None and bool(value.any())) == fused_now
         task.network.zero_grad(set_to_none=True)
     assert task.validate(task.network, 2) is None
     assert "similarity" not in replace(task, fusion=FusionSettings(similarity=0)).losses(batch, 0)
