@@ -18,6 +18,7 @@ import numpy as np
 
 from arseg_edge.datasets import Dataset
 from arseg_edge.datasets.encode import Encoding
+from arseg_edge.errors import OutputError
 from arseg_edge.training.pairs import Item, LabelledFrame, Pair, list_items, make_pair
 
 
@@ -69,11 +70,17 @@ def make_pairs(
     What they are made from and like names the folder, so that nothing stale is ever read; a run that was
     killed is taken up where it stopped. ``progress`` is told how many pairs of how many are there.
 
-    Raises ``DatasetError``, ``UsageError`` and ``CodecError`` as the data set and the encoder do.
+    Raises:
+        DatasetError, SourceError: a label or a frame that cannot be used, a clip too short for the interval.
+        CodecError: no such encoder, or one that does not take the frames.
+        OutputError: ``directory`` cannot be written.
     """
     items = list_items(dataset, settings.encoding.interval)
     folder = directory / f"{dataset.name}-{_digest(dataset, items, settings)}".replace(" ", "-")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose another --cache") from None
     wanted = [(item, variant) for item in range(len(items)) for variant in range(settings.variants)]
     missing = [each for each in wanted if not _path(folder, *each).exists()]
     make = partial(_make, dataset, items, settings, folder)
@@ -100,11 +107,16 @@ def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: P
     rng = np.random.default_rng((settings.seed, item, variant))
     pair = make_pair(dataset, items[item], settings.encoding, rng, settings.distance)
     path = _path(folder, item, variant)
+    arrays: dict[str, Any] = {field.name: np.asarray(getattr(pair, field.name)) for field in fields(Pair)}
     unfinished = path.with_suffix(f".{os.getpid()}")
-    with unfinished.open("wb") as file:
-        arrays: dict[str, Any] = {field.name: np.asarray(getattr(pair, field.name)) for field in fields(Pair)}
-        np.savez(file, **arrays)
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays)
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}): free space or choose another --cache"
+        ) from None
 
 
 def _path(folder: Path, item: int, variant: int) -> Path:

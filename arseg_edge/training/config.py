@@ -27,7 +27,7 @@ def read_settings(kind: type[S], flags: Mapping[str, object], config: Path | Non
     """
     known = [each.name for each in fields(kind)]
     given: dict[str, Any] = {}
-    for key, value in ({} if config is None else _mapping(config)).items():
+    for key, value in ({} if config is None else read_mapping(config)).items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"settings are {', '.join(known)}"
@@ -60,7 +60,7 @@ def _parsed(name: str, value: object, where: str) -> Any:
         raise UsageError(f"{where}: {error}") from None
 
 
-def _mapping(path: Path) -> dict[str, object]:
+def read_mapping(path: Path) -> dict[str, object]:
     """Return what a YAML file holds.
 
     Raises:

@@ -20,9 +20,9 @@ from typing import Final
 import yaml  # type: ignore[import-untyped]
 
 from arseg_edge.errors import UsageError
-from arseg_edge.training.config import read_settings
+from arseg_edge.training.config import read_mapping, read_settings
 from arseg_edge.training.files import replace_text
-from arseg_edge.training.settings import HrSettings
+from arseg_edge.training.settings import HrSettings, LrSettings
 
 STATE: Final = "state.pt"
 BEST: Final = "best.pth"
@@ -72,6 +72,8 @@ def check_inputs(folder: Path, inputs: Mapping[str, object]) -> None:
 
 
 def _check_settings(folder: Path, settings: HrSettings) -> None:
+    if ("hr" in read_mapping(folder / CONFIG)) != isinstance(settings, LrSettings):
+        raise UsageError(f"{folder}: holds a run of another kind than train {settings.name}: give another --output")
     before = read_settings(type(settings), {}, folder / CONFIG)
     differing = settings.differences(before)
     if differing:

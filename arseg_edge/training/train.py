@@ -89,6 +89,8 @@ def train_lr(
     """
     if settings.hr is None:
         raise UsageError("no teacher: set hr to the checkpoint that train hr made")
+    if settings.hr.parent == folder.resolve():
+        raise UsageError(f"{settings.hr}: the teacher lies in the output folder: choose another output")
     with _begin(settings, folder, restart, command, watcher or Watcher()) as begun:
         checkpoint = read_checkpoint(settings.hr)
         if checkpoint.classes is not None and checkpoint.classes.names != begun.family.classes.names:
@@ -123,6 +125,8 @@ class _Begun:
     family: Family
     device: torch.device
     precision: Precision
+    restart: bool
+    command: str | None
     watcher: Watcher
 
     @property
@@ -131,7 +135,8 @@ class _Begun:
         return LossSettings(chosen.loss_stride, chosen.hard_examples, chosen.region, chosen.auxiliary)
 
     def pairs(self, inputs: Mapping[str, object]) -> Pairs:
-        """Make the pairs, and see that they and ``inputs`` are what the run began with."""
+        """Enter the folder and make the pairs, if they and ``inputs`` are what the run there began with."""
+        enter_folder(self.folder, self.settings, self.command, restart=self.restart)
         cache = self.settings.cache or self.folder.resolve().parent / "pairs"
         pairs = make_all_pairs(self.settings, self.data, cache, self.watcher.on_pairs)
         folders = {"data": [each.folder.name for each in pairs.train], "validation": pairs.held.folder.name}
@@ -172,6 +177,6 @@ def _begin(
         )
     data = open_data(settings)
     family = fitting_family(known, settings, data)
-    enter_folder(folder, settings, command, restart=restart)
+    precision = find_precision(settings.precision, device)
     with reproducible(device, settings.threads):
-        yield _Begun(settings, folder, data, family, device, find_precision(settings.precision, device), watcher)
+        yield _Begun(settings, folder, data, family, device, precision, restart, command, watcher)

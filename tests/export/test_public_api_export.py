@@ -14,6 +14,7 @@ def test_names_and_parameters() -> None:
         "size": None,
         "scale": 0.5,
         "interval": 12,
+        "half_weights": False,
         "progress": None,
     }
     assert list(parameters)[:4] == ["family", "hr", "lr", "out"]

@@ -16,7 +16,15 @@ import yaml
 from moving_scenes import write, write_dataset
 
 from arseg_edge.datasets import open_dataset
-from arseg_edge.errors import ArsegError, CheckpointError, DatasetError, ProviderError, TrainingError, UsageError
+from arseg_edge.errors import (
+    ArsegError,
+    CheckpointError,
+    DatasetError,
+    OutputError,
+    ProviderError,
+    TrainingError,
+    UsageError,
+)
 from arseg_edge.export.checkpoint import read_checkpoint
 from arseg_edge.training import train
 from arseg_edge.training.config import read_settings
@@ -132,6 +140,24 @@ def test_run_with_other_settings_is_refused_unless_it_restarts(quick: HrSettings
     assert len(outcome.rows) == 1
     assert outcome.best.read_bytes() != hr.best.read_bytes()
     assert yaml.safe_load((begun / "config.yaml").read_text())["epochs"] == 1
+
+
+def test_folder_of_the_other_kind_is_refused(quick: HrSettings, hr: Outcome, lr: Outcome, begun: Path) -> None:
+    with pytest.raises(UsageError, match=f"{begun}: holds a run of another kind than train lr: give another --output"):
+        train_lr(lr_settings(quick, hr.best), begun)
+    with pytest.raises(UsageError, match="lr: holds a run of another kind than train hr"):
+        train_hr(quick, lr.best.parent)
+    # Nor does a teacher fall to --restart.
+    for restart in (False, True):
+        with pytest.raises(UsageError, match=r"best\.pth: the teacher lies in the output folder"):
+            train_lr(lr_settings(quick, begun / "best.pth"), begun, restart=restart)
+    assert (begun / "best.pth").read_bytes() == hr.best.read_bytes()
+
+
+def test_what_cannot_begin_leaves_the_run_before_it_alone(quick: HrSettings, hr: Outcome, lr: Outcome) -> None:
+    with pytest.raises(CheckpointError):
+        train_lr(lr_settings(quick, hr.best.parent / "nowhere.pth"), lr.best.parent, restart=True)
+    assert {path.name for path in lr.best.parent.iterdir()} == FILES
 
 
 def test_run_on_changed_data_is_refused(quick: HrSettings, begun: Path) -> None:
@@ -285,6 +311,14 @@ def test_checkpoint_that_does_not_fit(quick: HrSettings, hr: Outcome, lr: Outcom
     settings = lr_settings(quick, hr.best, data=(DataSource(tmp_path / "data"),))
     with pytest.raises(CheckpointError, match=r"best\.pth: trained for the classes ground, disc, but .* one, two"):
         train_lr(settings, tmp_path / "run")
+
+
+def test_folders_that_cannot_be_written(quick: HrSettings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/config\.yaml: cannot be written"):
+        train_hr(quick, tmp_path / "file")
+    with pytest.raises(OutputError, match=r"file/scenes-.*: cannot be made"):
+        train_hr(replace(quick, cache=tmp_path / "file"), tmp_path / "run")
 
 
 def test_nan_stops_a_run(quick: HrSettings, tmp_path: Path) -> None:
