@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from arseg_edge.errors import DatasetError
-from arseg_edge.runtime.sources.images import IMAGE_SUFFIXES
+from arseg_edge.runtime.sources.images import IMAGE_SUFFIXES, natural_order
 
 
 def listing(folder: Path) -> list[Path]:
@@ -17,7 +16,7 @@ def listing(folder: Path) -> list[Path]:
         DatasetError: no such folder, or it cannot be read.
     """
     try:
-        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_order)
     except OSError as error:
         raise DatasetError(f"{folder}: {error.strerror}; check the path and its permissions") from None
 
@@ -51,8 +50,3 @@ def check_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], images_i
         if stem in images:
             raise DatasetError(f"{images[stem]}: no label for it in {labels_in}; add it or remove the image")
         raise DatasetError(f"{labels[stem]}: no image for it in {images_in}; add it or remove the label")
-
-
-def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
-    parts = re.findall(r"\d+|\D+", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name

@@ -9,14 +9,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from arseg_edge.datasets.label_picture import read_label_picture
-from arseg_edge.errors import DatasetError
+from arseg_edge.errors import DatasetError, SourceError
 from arseg_edge.palette import ClassSet, Colour
 from arseg_edge.runtime.source import open_source
+from arseg_edge.runtime.sources import images
 
 IGNORED: Final = 255
 """The label of pixels that belong to no class: no loss, no score."""
@@ -142,12 +142,6 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DatasetError: the file is missing, not readable or not an image.
     """
     try:
-        # Not cv2.imread: on Windows it takes ASCII paths only.
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}; check the path and its permissions") from None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DatasetError(f"{path}: not an image that OpenCV can read; repair or remove it")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return images.read_image(path)
+    except SourceError as error:
+        raise DatasetError(str(error)) from None
