@@ -228,15 +228,15 @@ def _nonkeyframe_model(
 ) -> onnx.ModelProto:
     graph = NonkeyframeGraph(family, network, scale)
     frame = _example_frame(size)
-    with torch.no_grad():
-        # Only its shape matters: that of a keyframe's feature at this size.
-        keyframe_feature = network.feature(torch.zeros(1, 3, *frame.shape[1:3]))
+    # Only its shape matters: that of a keyframe's feature at this size.
+    with torch.no_grad(), torch.device("meta"):
+        shape = family.build_hr().feature(torch.zeros(1, 3, *frame.shape[1:3])).shape
     picture_axes = {1: torch.export.Dim("picture_height"), 2: torch.export.Dim("picture_width")}
     feature_axes = {2: torch.export.Dim("feature_height"), 3: torch.export.Dim("feature_width")}
     sized = {} if size else {"keyframe_feature": feature_axes, "motion": _frame_axes()}
     return to_onnx(
         graph,
-        {"frame": frame, "keyframe_feature": keyframe_feature, "motion": torch.zeros(*frame.shape[:3], 2)},
+        {"frame": frame, "keyframe_feature": torch.zeros(shape), "motion": torch.zeros(*frame.shape[:3], 2)},
         outputs=graph.outputs,
         inner=graph.inner,
         dynamic={"frame": picture_axes, **sized},

@@ -17,7 +17,7 @@ from arseg_edge.export.models.camvid_psp18 import CamvidPsp18
 from arseg_edge.export.models.cityscapes_psp18 import CityscapesPsp18
 from arseg_edge.export.models.edge import CHANNELS as EDGE_CHANNELS
 from arseg_edge.export.models.edge import STRIDE as EDGE_STRIDE
-from arseg_edge.export.models.edge import Edge
+from arseg_edge.export.models.edge import Edge, EdgeLr
 from arseg_edge.operators import Chaining, Sampling
 from arseg_edge.palette import CAMVID, CAMVID_11, CITYSCAPES, ClassSet
 
@@ -39,6 +39,8 @@ class Family:
     """Pixels of the image for one of the feature."""
     network: Callable[[], SegmentationNetwork]
     """Makes the network, an ``nn.Module`` with weights of any values."""
+    lr_network: Callable[[], SegmentationNetwork] | None = None
+    """Makes the network for LR frames, where it is another; its feature has C channels, at any size."""
     upscale: int = 1
     """By what the logits are enlarged (bilinear, corners not aligned) before the resize to the image."""
     mean: tuple[float, float, float] = _IMAGENET_MEAN
@@ -64,7 +66,7 @@ class Family:
 
     def build_ar(self) -> FusionNetwork:
         """Return the network for other frames with its ``fuse_attention``, likewise."""
-        network = cast(nn.Module, self.network())
+        network = cast(nn.Module, (self.lr_network or self.network)())
         fusion = CReFF(self.channels, kernel_size=self.kernel_size, sampling=self.sampling)
         network.add_module("fuse_attention", fusion)
         return cast(FusionNetwork, network.eval())
@@ -87,6 +89,7 @@ def edge_family(classes: ClassSet) -> Family:
         channels=EDGE_CHANNELS,
         stride=EDGE_STRIDE,
         network=partial(Edge, len(classes.names)),
+        lr_network=partial(EdgeLr, len(classes.names)),
         upscale=EDGE_STRIDE,
         kernel_size=1,
         for_classes=edge_family,

@@ -88,7 +88,7 @@ def open_clip(sequence: LabelledSequence, encoding: Encoding) -> Clip:
     if not sequence.is_still:
         return Clip(sequence, sequence.frames, sequence.labels, False, encoding)
     rng = np.random.default_rng(zlib.crc32(sequence.name.encode()))
-    pictures = simulate_clip(read_image(sequence.frames[0]), encoding.interval, rng)
+    pictures = simulate_clip(read_image(sequence.frames[0]), encoding.interval, rng).frames
     return Clip(sequence, pictures, {encoding.interval - 1: sequence.labels[0]}, True, encoding)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from arseg_edge.datasets import Dataset
 from arseg_edge.datasets.encode import Encoding
 from arseg_edge.errors import OutputError
-from arseg_edge.training.pairs import Item, LabelledFrame, Pair, list_items, make_pair
+from arseg_edge.training.pairs import Item, LabelledFrame, Pair, StillAt, list_items, make_pair
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class PairSettings:
     distance: int | None = None
     """Frames to the keyframe; None draws 1 to interval − 1 evenly."""
     seed: int = 0
+    stills: StillAt = "last"
+    """Which frame of the clip that is made of a still is the still itself (``make_pair``)."""
+    passing: int = 0
+    """The most things cut out of other stills that pass in such a clip."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,15 @@ def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: P
     cv2.setNumThreads(1)
     item, variant = which
     rng = np.random.default_rng((settings.seed, item, variant))
-    pair = make_pair(dataset, items[item], settings.encoding, rng, settings.distance)
+    pair = make_pair(
+        dataset,
+        items[item],
+        settings.encoding,
+        rng,
+        settings.distance,
+        stills=settings.stills,
+        passing=settings.passing,
+    )
     path = _path(folder, item, variant)
     arrays: dict[str, Any] = {field.name: np.asarray(getattr(pair, field.name)) for field in fields(Pair)}
     unfinished = path.with_suffix(f".{os.getpid()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from arseg_edge.datasets import Dataset, hold_out, open_dataset, without
@@ -100,13 +100,12 @@ def make_all_pairs(
     """
     encoding = Encoding(settings.codec, settings.bitrate, settings.interval, settings.frame_rate)
     variants = settings.variants if len(settings.variants) > 1 else settings.variants * len(data.train)
-    jobs = [
-        (dataset, PairSettings(encoding, count, settings.distance))
-        for dataset, count in zip(data.train, variants, strict=True)
-    ]
-    jobs.append((data.validation, PairSettings(encoding, settings.validation_variants, seed=_VALIDATION_SEED)))
+    made = PairSettings(encoding, distance=settings.distance, stills=settings.stills, passing=settings.passing)
+    jobs = [(dataset, replace(made, variants=count)) for dataset, count in zip(data.train, variants, strict=True)]
+    judged = replace(made, variants=settings.validation_variants, distance=None, seed=_VALIDATION_SEED)
+    jobs.append((data.validation, judged))
     processes = settings.processes or usable_cores()
-    *train, held = (make_pairs(dataset, made, cache, processes, progress) for dataset, made in jobs)
+    *train, held = (make_pairs(dataset, each, cache, processes, progress) for dataset, each in jobs)
     weights = tuple(
         float(len(pairs)) if source.weight is None else source.weight
         for pairs, source in zip(train, settings.data, strict=True)

@@ -155,5 +155,5 @@ def _start_fusion(student: nn.Module) -> None:
     ):
         convolution.weight.copy_(weight.expand_as(convolution.weight))
         cast(Tensor, convolution.bias).zero_()
-    if hasattr(student, "scale_feature"):
-        cast(Any, student).scale_feature(1 - _KEYFRAME_SHARE)
+    if hasattr(student, "start_small"):
+        cast(Any, student).start_small(1 - _KEYFRAME_SHARE)

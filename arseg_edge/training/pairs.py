@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ import numpy.typing as npt
 from arseg_edge.datasets import Dataset, LabelledSequence, read_image
 from arseg_edge.datasets.camera import simulate_clip
 from arseg_edge.datasets.encode import Encoding, encode_clip
+from arseg_edge.datasets.passing import Thing, cut_out, let_pass
 from arseg_edge.errors import DatasetError, UsageError
 from arseg_edge.runtime import read_motion
 
 Image = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.uint8]
+StillAt = Literal["last", "anywhere"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,14 @@ def list_items(dataset: Dataset, interval: int) -> list[Item]:
 
 
 def make_pair(
-    dataset: Dataset, item: Item, encoding: Encoding, rng: np.random.Generator, distance: int | None = None
+    dataset: Dataset,
+    item: Item,
+    encoding: Encoding,
+    rng: np.random.Generator,
+    distance: int | None = None,
+    *,
+    stills: StillAt = "last",
+    passing: int = 0,
 ) -> Pair:
     """Encode the frames from a keyframe to the labelled one, and decode them again.
 
@@ -87,6 +98,8 @@ def make_pair(
         rng: draws the distance and the simulated camera.
         distance: frames to the keyframe, where it should not be drawn. A frame too near to the beginning of
             its sequence gets the largest that there is.
+        stills: which frame of the clip that is made of a still is the still itself: the labelled one, or any.
+        passing: the most things cut out of other stills that pass in such a clip.
 
     Raises:
         DatasetError: labels of another size than the image, of unknown values, or of a frame that the video lacks.
@@ -95,9 +108,12 @@ def make_pair(
     """
     farthest = encoding.interval - 1 if item.sequence.is_still else min(encoding.interval - 1, item.index)
     back = min(distance, farthest) if distance is not None else int(rng.integers(1, farthest + 1))
-    frames = _frames(item, back, rng)
     path = item.sequence.labels[item.index]
     labels = dataset.read_labels(path)
+    frames, labels = _clip(item, labels, back, stills, rng)
+    if passing and item.sequence.is_still and labels.shape == frames[-1].shape[:2]:
+        things = [_thing_of_another(dataset, rng) for _ in range(rng.integers(passing + 1))]
+        frames, labels = let_pass(frames, labels, [thing for thing in things if thing is not None], rng)
     if labels.shape != frames[-1].shape[:2]:
         raise DatasetError(
             f"{path}: labels of {labels.shape[0]}×{labels.shape[1]} for a frame of "
@@ -113,19 +129,34 @@ def make_pair(
     return Pair(frame.rgb, labels[:height, :width], keyframe.rgb, frame.motion.astype(np.float16), back)
 
 
-def _frames(item: Item, back: int, rng: np.random.Generator) -> Sequence[Image]:
+def _clip(
+    item: Item, labels: Labels, back: int, stills: StillAt, rng: np.random.Generator
+) -> tuple[Sequence[Image], Labels]:
+    """Return the frames from the keyframe on, and the last one's labels."""
     sequence = item.sequence
     if sequence.is_still and isinstance(sequence.frames, tuple):
-        return simulate_clip(read_image(sequence.frames[0]), back + 1, rng)
+        still = read_image(sequence.frames[0])
+        simulated = simulate_clip(still, back + 1, rng, int(rng.integers(back + 1)) if stills == "anywhere" else None)
+        # Labels of another size are reported as they are.
+        return simulated.frames, simulated.labels(labels) if labels.shape == still.shape[:2] else labels
     if isinstance(sequence.frames, tuple):
-        return [read_image(path) for path in sequence.frames[item.index - back : item.index + 1]]
+        return [read_image(path) for path in sequence.frames[item.index - back : item.index + 1]], labels
     frames = list(islice(sequence.read_frames(), item.index - back, item.index + 1))
     if len(frames) <= back:
         raise DatasetError(
             f"{sequence.frames}: ends before frame {item.index}, which {sequence.labels[item.index]} labels: repair it "
             "or remove the label"
         )
-    return frames
+    return frames, labels
+
+
+def _thing_of_another(dataset: Dataset, rng: np.random.Generator) -> Thing | None:
+    """Cut something out of a still of the data set; there may be nothing in it that can be."""
+    stills = [sequence for sequence in dataset.sequences if sequence.is_still]
+    chosen = stills[rng.integers(len(stills))]
+    assert isinstance(chosen.frames, tuple)
+    image, labels = read_image(chosen.frames[0]), dataset.read_labels(chosen.labels[0])
+    return cut_out(image, labels, rng) if labels.shape == image.shape[:2] else None
 
 
 def _even(frames: Sequence[Image]) -> list[Image]:

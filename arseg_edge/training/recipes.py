@@ -33,7 +33,7 @@ _CITYSCAPES: _Values = {
 _BISENET: _Values = {"hard_examples": 0.7}
 
 # The student starts from the teacher's weights and has less to find.
-_EDGE_LR: _Values = {"epochs": 40, "learning_rate": 1e-3, "average": 0.998, "validate_every": 5}
+_EDGE_LR: _Values = {"epochs": 90, "learning_rate": 3e-3, "average": 0.998, "validate_every": 5}
 
 _HR: Mapping[str, _Values] = {
     "camvid-psp18": _CAMVID,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from arseg_edge.errors import UsageError
+from arseg_edge.training.pairs import StillAt
 from arseg_edge.training.recipes import recipe
 from arseg_edge.training.setting_table import SETTINGS
 from arseg_edge.training.values import DataSource
@@ -30,6 +31,9 @@ class HrSettings:
     """
 
     name: ClassVar[Literal["hr", "lr"]] = "hr"
+    stills: ClassVar[StillAt] = "last"
+    """HR learns from stills as they were taken."""
+    passing: ClassVar[int] = 0
 
     family: str = EDGE
     data: tuple[DataSource, ...] = ()
@@ -123,6 +127,10 @@ class LrSettings(HrSettings):
     """
 
     name: ClassVar[Literal["hr", "lr"]] = "lr"
+    stills: ClassVar[StillAt] = "anywhere"
+    """Neither keyframes nor frames should always be the better ones."""
+    passing: ClassVar[int] = 3
+    """Some things go their own way, and the keyframe is wrong about them."""
 
     hr: Path | None = None
     scale: float = 0.5

@@ -18,6 +18,7 @@ from arseg_edge.export.models.resizing import resize
 from arseg_edge.export.models.resnet18 import BasicBlock
 
 CHANNELS = 64
+FINE_CHANNELS = 48
 STRIDE = 8
 
 
@@ -40,7 +41,10 @@ class Edge(nn.Module):
 
     def feature(self, image: Tensor) -> Tensor:
         """Return [N, 64, H/8, W/8] for a normalised image [N, 3, H, W]."""
-        eighth: Tensor = self.eighth(self.quarter(image))
+        return self._from_quarter(self.quarter(image))
+
+    def _from_quarter(self, quarter: Tensor) -> Tensor:
+        eighth: Tensor = self.eighth(quarter)
         sixteenth: Tensor = self.sixteenth(eighth)
         deepest: Tensor = self.thirty_second(sixteenth)
         deepest = deepest + self.context(F.adaptive_avg_pool2d(deepest, 1))
@@ -50,13 +54,37 @@ class Edge(nn.Module):
         feature: Tensor = self.merge_eighth(F.relu(merged))
         return feature
 
+
+class EdgeLr(Edge):
+    """The same network for LR frames, with one step more back up: its feature is at 1/4 of the LR image.
+
+    At half the resolution that is the grid of the keyframe's feature, so nothing is to be enlarged where the two are
+    summed. What is added may be below 0, or nothing that the keyframe shows in a wrong place could be taken away.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.to_fine = _lateral(CHANNELS, FINE_CHANNELS)
+        self.fine_lateral = _lateral(24, FINE_CHANNELS)
+        self.merge_fine = _block(FINE_CHANNELS, FINE_CHANNELS)
+        self.refine = _lateral(FINE_CHANNELS, CHANNELS)
+
+    def feature(self, image: Tensor) -> Tensor:
+        """Return [N, 64, H/4, W/4] for a normalised image [N, 3, H, W]."""
+        quarter: Tensor = self.quarter(image)
+        coarse = self._from_quarter(quarter)
+        fine = F.relu(resize(self.to_fine(coarse), _size(quarter)) + self.fine_lateral(quarter))
+        feature: Tensor = resize(coarse, _size(quarter)) + self.refine(self.merge_fine(fine))
+        return feature
+
     @torch.no_grad()
-    def scale_feature(self, factor: float) -> None:
-        """Make the feature ``factor`` (above 0) times what it is: where LR training starts from HR's weights."""
-        normalisation = self.merge_eighth[1]
-        assert isinstance(normalisation, nn.BatchNorm2d)
-        normalisation.weight.mul_(factor)
-        normalisation.bias.mul_(factor)
+    def start_small(self, factor: float) -> None:
+        """Make the feature ``factor`` (above 0) times that of ``Edge``: where LR training starts from HR's weights."""
+        for layer, gain in ((self.merge_eighth, factor), (self.refine, 0.0)):
+            normalisation = layer[1]
+            assert isinstance(normalisation, nn.BatchNorm2d)
+            normalisation.weight.mul_(gain)
+            normalisation.bias.mul_(gain)
 
 
 def _size(x: Tensor) -> tuple[int, int]:
@@ -68,8 +96,8 @@ def _block(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-def _lateral(inputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, CHANNELS, 1, bias=False), nn.BatchNorm2d(CHANNELS))
+def _lateral(inputs: int, outputs: int = CHANNELS) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
 def _residual(inputs: int, outputs: int, stride: int = 1) -> BasicBlock:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from arseg_edge.datasets import camera
+from arseg_edge.datasets import IGNORED, camera
 from arseg_edge.datasets.camera import simulate_clip
 from arseg_edge.errors import UsageError
 
@@ -30,7 +30,7 @@ def still() -> NDArray[np.uint8]:
 
 
 def clip_of(still: NDArray[np.uint8], seed: int, length: int = LENGTH) -> list[NDArray[np.uint8]]:
-    return simulate_clip(still, length, np.random.default_rng(seed))
+    return simulate_clip(still, length, np.random.default_rng(seed)).frames
 
 
 def flow(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -112,6 +112,42 @@ def test_exposure_drifts_and_every_frame_has_its_own_noise() -> None:
     noisiest = clips[noise.argmax()]
     ones, others = ((noisiest[index] - noisiest[index].mean()).ravel() for index in (0, 1))
     assert abs(np.corrcoef(ones, others)[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("still_at", [0, 4, LENGTH - 1])
+def test_labels_move_with_what_the_last_frame_shows(still_at: int, seed: int) -> None:
+    """Grey levels, told from one another through the same camera, are found again in its labels."""
+    labels = np.kron(np.random.default_rng(1).integers(0, 6, (6, 8), np.uint8), np.ones((20, 20), np.uint8))
+    assert labels.shape == SIZE
+    picture = np.repeat(40 * labels[..., None], 3, axis=2)
+    clip = simulate_clip(picture, LENGTH, np.random.default_rng(seed), still_at)
+    found = clip.labels(labels)
+    outside = found == IGNORED
+    # The exposure has drifted, and along the borders of two levels something between them is shown.
+    shown, expected = clip.frames[-1].mean(axis=2)[~outside], 40 * found[~outside].astype(float)
+    gain = np.median(shown[expected > 0] / expected[expected > 0])
+    assert np.mean(np.abs(shown - gain * expected) < 10) > 0.9
+    assert not outside.any() or still_at < LENGTH - 1
+    assert outside.mean() < 0.4
+
+
+@pytest.mark.parametrize("still_at", [0, 4, 11])
+def test_the_still_can_be_any_frame(still: NDArray[np.uint8], still_at: int) -> None:
+    clip = simulate_clip(still, LENGTH, np.random.default_rng(0), still_at)
+    same = [bool((frame == still).all()) for frame in clip.frames]
+    assert same == [index == still_at for index in range(LENGTH)]
+    # It is the same drive, begun later or earlier.
+    assert np.abs(flow(clip.frames[2], clip.frames[1])).mean() > 0.05
+    x, y = np.meshgrid(np.arange(SIZE[1]), np.arange(SIZE[0]))
+    unmoved = np.allclose(clip.origin, np.stack([x, y], axis=-1))
+    assert unmoved == (still_at == LENGTH - 1)
+
+
+@pytest.mark.parametrize("still_at", [-1, 12])
+def test_the_still_must_be_in_the_clip(still: NDArray[np.uint8], still_at: int) -> None:
+    with pytest.raises(UsageError, match=f"still at {still_at}: a clip of 12 frames has 0 to 11"):
+        simulate_clip(still, LENGTH, np.random.default_rng(0), still_at)
 
 
 def test_no_frame_is_no_clip(still: NDArray[np.uint8]) -> None:

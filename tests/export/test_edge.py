@@ -53,6 +53,19 @@ def test_its_feature_has_64_channels_at_an_eighth(size: tuple[int, int]) -> None
     assert feature.shape == (1, 64, -(-size[0] // 8), -(-size[1] // 8))
 
 
+@pytest.mark.parametrize("size", [(64, 96), (360, 480), (136, 214)])
+def test_lr_feature_has_the_size_of_the_keyframes(size: tuple[int, int]) -> None:
+    with torch.device("meta"), torch.no_grad():
+        feature = EDGE.build_hr().feature(torch.zeros(1, 3, *size))
+        lr_feature = EDGE.build_ar().feature(torch.zeros(1, 3, size[0] // 2, size[1] // 2))
+    assert lr_feature.shape == feature.shape
+
+
+def test_lr_costs_little_more_than_hr_at_its_size() -> None:
+    macs = count_macs(EDGE, (720, 960), [0.5])
+    assert macs.lr["0.5"] < 1.2 * macs.hr / 4
+
+
 def test_new_families_sample_and_chain_consistently() -> None:
     assert (EDGE.sampling, EDGE.chaining) == ("consistent", "subpixel")
 
@@ -94,7 +107,10 @@ def test_all_its_operators_quantise(bundle: Bundle, member: str) -> None:
     # Dense convolutions alone: depthwise ones run far from a CPU's peak.
     groups = [a.i for node in graph.node if node.op_type == "Conv" for a in node.attribute if a.name == "group"]
     assert set(groups) <= {1}
-    modules = list(cast(nn.Module, EDGE.build_hr()).modules())
-    # The last layer of LR is part of CReFF.
-    expected = sum(isinstance(each, nn.Conv2d) for each in modules) - (member != KEYFRAME)
-    assert len(convolutions) == expected
+    if member == KEYFRAME:
+        modules = list(cast(nn.Module, EDGE.build_hr()).modules())
+        assert len(convolutions) == sum(isinstance(each, nn.Conv2d) for each in modules)
+    else:
+        # The last layer, and the three depthwise ones of the fusion, are inside CReFF.
+        modules = list(cast(nn.Module, EDGE.build_ar()).modules())
+        assert len(convolutions) == sum(isinstance(each, nn.Conv2d) for each in modules) - 4

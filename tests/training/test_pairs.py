@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from moving_scenes import discs, look_up, picture, pixels, write, write_dataset
 
-from arseg_edge.datasets import open_dataset
+from arseg_edge.datasets import IGNORED, open_dataset
 from arseg_edge.datasets.encode import Encoding, encode_clip
 from arseg_edge.errors import CodecError, DatasetError, UsageError
 from arseg_edge.training.cache import PairSettings, make_pairs
@@ -69,6 +69,25 @@ def test_still_becomes_a_clip_that_ends_with_it(still: Path) -> None:
         assert np.abs(pair.keyframe.astype(int) - pair.image).mean() > 1
         errors.append(warp_error(pair, pair.motion) / warp_error(pair, np.zeros_like(pair.motion)))
     assert np.mean(errors) < 0.8
+
+
+def test_still_can_be_any_frame_of_its_clip(still: Path) -> None:
+    """Then labels move with what the frame shows."""
+    dataset = open_dataset(still)
+    (item,) = list_items(dataset, ENCODING.interval)
+    drawn, labels = picture(pixels(SIZE)), discs(pixels(SIZE))
+    keyframe_errors, errors, labels_stay = [], [], []
+    for variant in range(12):
+        pair = make_pair(dataset, item, ENCODING, np.random.default_rng(variant), distance=4, stills="anywhere")
+        keyframe_errors.append(np.abs(pair.keyframe.astype(int) - drawn).mean())
+        errors.append(np.abs(pair.image.astype(int) - drawn).mean())
+        labels_stay.append(np.array_equal(pair.labels, labels))
+        assert set(np.unique(pair.labels)) <= {0, 1, IGNORED}
+    # Coding alone changes a frame by less than six levels.
+    assert any(labels_stay)
+    assert all(error < 6 for error, stay in zip(errors, labels_stay, strict=True) if stay)
+    assert min(keyframe_errors) < 6 < max(keyframe_errors)
+    assert max(errors) > 6
 
 
 def test_distances_are_drawn_up_to_what_there_is(moving: Path, still: Path) -> None:
@@ -130,9 +149,10 @@ def test_cache_is_made_once_and_made_again_when_anything_changes(tmp_path: Path)
         replace(settings, variants=1),
         replace(settings, distance=2),
         replace(settings, seed=1),
+        replace(settings, stills="anywhere"),
         replace(settings, encoding=replace(ENCODING, bit_rate=1_000_000)),
     ]
-    assert len({folder, *(made(each) for each in changed)}) == 5
+    assert len({folder, *(made(each) for each in changed)}) == 6
     label = path / "labels/clip0/005.png"
     os.utime(label, (1, 1))
     assert made() != folder

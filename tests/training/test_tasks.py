@@ -121,6 +121,7 @@ def test_fusion_from_the_first_step_on_starts_with_nine_tenths_of_the_keyframe(f
     image, keyframe_feature = torch.rand(1, 3, 32, 32), torch.rand(1, 64, 8, 8)
     with torch.no_grad():
         fused = student.fuse_attention(student.feature(image), keyframe_feature, torch.zeros(1, 64, 64, 2)).fused
+        # LR's own last step starts as a mere enlargement.
         lr_feature = resize(cast(FusionNetwork, teacher).feature(image), (8, 8))
     torch.testing.assert_close(fused, 0.9 * keyframe_feature + 0.1 * lr_feature)
 
