@@ -32,6 +32,7 @@ class _Converter(threading.local):
         )
         if kind != self._kind:
             graph = av.filter.Graph()
+            graph.threads = 1  # the cores have other work, and sharing this out takes a quarter more
             source = graph.add_buffer(
                 width=picture.width, height=picture.height, format=picture.format, time_base=_TIME_BASE
             )

@@ -40,10 +40,12 @@ def resized(displacement: npt.NDArray[np.float32], height: int, width: int) -> n
     return np.asarray(larger, np.float32)
 
 
-def look_up(source: npt.NDArray[Any], places: npt.NDArray[Any], interpolation: int) -> npt.NDArray[Any]:
-    """``source`` at ``places``, where those outside the picture are taken to its border."""
+def look_up(
+    source: npt.NDArray[Any], places: npt.NDArray[Any], interpolation: int, out: npt.NDArray[Any] | None = None
+) -> npt.NDArray[Any]:
+    """``source`` at ``places``, where those outside the picture are taken to its border; written to ``out``, if any."""
     no_second_map: Any = None  # OpenCV's stubs do not know that there need not be one
-    found = cv2.remap(source, places, no_second_map, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.remap(source, places, no_second_map, interpolation, out, cv2.BORDER_REPLICATE)
     return np.asarray(found)
 
 

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterator
+from itertools import cycle
 from typing import Any, ClassVar, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.errors import SequenceError
-from arseg_edge.runtime.motion.vectors import INTRA, BlockMotion, spread
+from arseg_edge.runtime.motion.vectors import BLOCK, BlockMotion, widened
 
 REFERENCES: Final = 3
 """How many frames back a vector can reach: the most that the published models' streams use."""
+
+_BAND: Final = 1 << 16
+"""Pixels that are done at a time: what lies between the steps stays in the cache, and OpenCV on one thread."""
 
 Motion = npt.NDArray[np.float32]
 """[H, W, 2], (dx, dy) in pixels from the frame to its keyframe."""
@@ -36,14 +40,21 @@ class MotionChain(ABC):
     """Of positions."""
 
     def __init__(self) -> None:
+        self._size = (0, 0)
         self._grid: npt.NDArray[Any] = np.empty((0, 0, 2), self.dtype)
+        """Each pixel's own position; like all positions down to the end of the last row of blocks."""
         self._positions: deque[npt.NDArray[Any]] = deque(maxlen=REFERENCES)
+        self._buffers: Iterator[npt.NDArray[Any]] = iter(())
+        """Positions are kept in one after the other; by the time one comes again, it is forgotten."""
 
     def restart(self, height: int, width: int) -> None:
         """Begin at a keyframe of ``height`` x ``width`` pixels."""
-        if self._grid.shape[:2] != (height, width):
-            x, y = np.meshgrid(np.arange(width, dtype=self.dtype), np.arange(height, dtype=self.dtype))
+        if self._size != (height, width):
+            self._size = height, width
+            rows = -(-height // BLOCK) * BLOCK
+            x, y = np.meshgrid(np.arange(width, dtype=self.dtype), np.arange(rows, dtype=self.dtype))
             self._grid = np.stack([x, y], axis=-1)
+            self._buffers = cycle([np.empty_like(self._grid) for _ in range(REFERENCES + 1)])
         self._positions.clear()
         self._positions.append(self._grid)
 
@@ -55,22 +66,35 @@ class MotionChain(ABC):
         Raises:
             SequenceError: before any ``restart``, or when the size is not that of the keyframe.
         """
-        height, width = self._grid.shape[:2]
-        if not self._positions or (blocks.height, blocks.width) != (height, width):
+        height, width = self._size
+        if not self._positions or (blocks.height, blocks.width) != self._size:
             raise SequenceError(
                 f"motion of {blocks.width}x{blocks.height} pixels does not follow a keyframe of that size; "
                 "restart the chain first"
             )
-        vectors = np.where(blocks.reference[..., None] == INTRA, np.float32(0), blocks.displacement)
-        places = self._places(self._grid, vectors)
-        positions = self._look_up(self._positions[-1], places)
-        for back in range(1, int(blocks.reference.max(initial=0)) + 1):
-            older = self._positions[-1 - min(back, len(self._positions) - 1)]
-            chosen = spread((blocks.reference == back).astype(np.uint8), height, width).astype(np.bool_)
-            positions[chosen] = self._look_up(older, places)[chosen]
+        steps, references = widened(self._steps(blocks.vectors), width), widened(blocks.reference, width)
+        before, *older = [
+            self._positions[-1 - min(back, len(self._positions) - 1)][:height]
+            for back in range(max(0, int(references.max(initial=0))) + 1)
+        ]
+        positions, motion = next(self._buffers), np.empty((height, width, 2), np.float32)
+        count = max(1, _BAND // (BLOCK * width))
+        scratch = np.empty_like(self._grid[: count * BLOCK])
+        for first in range(0, len(steps), count):
+            rows, pixels = slice(first, first + count), slice(first * BLOCK, (first + count) * BLOCK)
+            grid, found = self._grid[pixels], positions[pixels]
+            places = scratch[: len(grid)]
+            np.add(_by_blocks(grid), steps[rows, None], out=_by_blocks(places))
+            self._look_up(before, places, found)
+            for back, reference in enumerate(older, 1):
+                other = np.empty_like(found)
+                self._look_up(reference, places, other)
+                np.copyto(_by_blocks(found), _by_blocks(other), where=references[rows, None, :, None] == back)
+            # NumPy would first make both float32, and take twice as long.
+            np.subtract(found, grid, out=places)
+            motion[pixels] = places[: height - pixels.start]
         self._positions.append(positions)
-        # NumPy would first make both float32, and take five times as long.
-        return np.asarray(cv2.subtract(positions, self._grid, dtype=cv2.CV_32F), np.float32)
+        return motion
 
     def adopt(self, motion: Motion) -> None:
         """Take a frame whose motion was found elsewhere, [H, W, 2]; rounded where the chain is in whole pixels.
@@ -78,20 +102,25 @@ class MotionChain(ABC):
         Raises:
             SequenceError: as ``advance``.
         """
-        if not self._positions or motion.shape != self._grid.shape:
+        if not self._positions or motion.shape != (*self._size, 2):
             raise SequenceError("motion does not follow a keyframe of its size; restart the chain first")
-        positions = self._grid + motion
-        self._positions.append((positions if self.dtype is np.float32 else np.rint(positions)).astype(self.dtype))
+        adopted = next(self._buffers)
+        height = self._size[0]
+        positions = self._grid[:height] + motion
+        adopted[:height] = positions if self.dtype is np.float32 else np.rint(positions)
+        self._positions.append(adopted)
 
     @staticmethod
     @abstractmethod
-    def _places(grid: npt.NDArray[Any], vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Where in its reference each pixel [H, W, 2] comes from; can lie outside the picture.
-
-        ``vectors`` has one vector for each 8x8 block, [rows, columns, 2].
-        """
+    def _steps(vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Displacements [rows, columns, 2] as this chain takes them, such that a position and one add up."""
 
     @staticmethod
     @abstractmethod
-    def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The reference's positions at these places, clipped to the picture: a new array [H, W, 2]."""
+    def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
+        """Write to ``found`` [h, w, 2] the reference's positions at these places, clipped to the picture."""
+
+
+def _by_blocks(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same with the rows of each block apart: [blocks, 8, width, 2]."""
+    return pixels.reshape(-1, BLOCK, *pixels.shape[1:])

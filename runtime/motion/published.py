@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from arseg_edge.runtime.motion.agreement import look_up
 from arseg_edge.runtime.motion.chain import MotionChain
-from arseg_edge.runtime.motion.vectors import spread
 
 _FAR = 1 << 14  # beyond any picture, and its sum with a coordinate still fits into 16 bits
 
@@ -26,10 +25,10 @@ class PublishedChain(MotionChain):
     dtype = np.int16
 
     @staticmethod
-    def _places(grid: npt.NDArray[Any], vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        steps = np.clip(np.rint(vectors), -_FAR, _FAR).astype(np.int16)
-        return np.asarray(cv2.add(grid, spread(steps, *grid.shape[:2])))
+    def _steps(vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        return np.clip(np.rint(vectors), -_FAR, _FAR).astype(np.int16)
 
     @staticmethod
-    def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return look_up(positions, places, cv2.INTER_NEAREST)
+    def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
+        # A pair is moved as one number, which OpenCV does twice as fast.
+        look_up(positions.view(np.int32), places, cv2.INTER_NEAREST, found.view(np.int32))

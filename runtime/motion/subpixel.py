@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from arseg_edge.runtime.motion.agreement import look_up
 from arseg_edge.runtime.motion.chain import MotionChain
-from arseg_edge.runtime.motion.vectors import spread
 
 
 class SubpixelChain(MotionChain):
@@ -23,9 +22,9 @@ class SubpixelChain(MotionChain):
     dtype = np.float32
 
     @staticmethod
-    def _places(grid: npt.NDArray[Any], vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        return np.asarray(cv2.add(grid, spread(vectors, *grid.shape[:2])))
+    def _steps(vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        return vectors
 
     @staticmethod
-    def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return look_up(positions, places, cv2.INTER_LINEAR)
+    def _look_up(positions: npt.NDArray[Any], places: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
+        look_up(positions, places, cv2.INTER_LINEAR, found)

@@ -64,6 +64,14 @@ class BlockMotion:
     height: int
     width: int
 
+    @property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """``displacement``, but 0 where intra: a new array."""
+        # One number of eight bytes for each vector: five times as fast.
+        pairs = np.ascontiguousarray(self.displacement).view(np.complex64)[..., 0]
+        vectors = np.where(self.reference == INTRA, np.complex64(0), pairs)
+        return vectors[..., None].view(np.float32)
+
     def __repr__(self) -> str:
         rows, columns = self.reference.shape
         return f"BlockMotion({rows}x{columns} blocks of {self.width}x{self.height} pixels)"
@@ -81,29 +89,33 @@ def block_motion(records: VectorRecords, height: int, width: int, *, future: boo
     displacement = np.zeros((rows + 2, columns + 2), np.complex64)
     reference = np.full((rows + 2, columns + 2), INTRA, np.int8)
 
-    chosen = records[records["source"] > 0 if future else records["source"] < 0]
-    block_width, block_height = chosen["w"].astype(np.int32), chosen["h"].astype(np.int32)
-    left = (chosen["dst_x"] - block_width // 2) // BLOCK
-    top = (chosen["dst_y"] - block_height // 2) // BLOCK
-    vector = ((chosen["motion_x"] + 1j * chosen["motion_y"]) / chosen["motion_scale"]).astype(np.complex64)
+    listed = records["source"] > 0 if future else records["source"] < 0
+    if not listed.all():  # copying records takes as long as reading them
+        records = records[listed]
+    block_width, block_height = records["w"], records["h"]
+    left = (records["dst_x"] - block_width // 2) // BLOCK
+    top = (records["dst_y"] - block_height // 2) // BLOCK
+    vector = np.empty(len(records), np.complex64)
+    vector.real = records["motion_x"] / records["motion_scale"]
+    vector.imag = records["motion_y"] / records["motion_scale"]
 
     near = (top >= -1) & (top < rows) & (left >= -1) & (left < columns)
-    first = (top + 1) * (columns + 2) + left + 1
+    first = (top.astype(np.intp) + 1) * (columns + 2) + left + 1
     for down in range(2):  # a block covers one or two cells each way
         for right in range(2):
             covered = near & (block_height > down * BLOCK) & (block_width > right * BLOCK)
             cells = first[covered] + down * (columns + 2) + right
-            displacement.put(cells, vector[covered])
-            reference.put(cells, 0)
+            displacement.reshape(-1)[cells] = vector[covered]
+            reference.reshape(-1)[cells] = 0
     displacement, reference = displacement[1:-1, 1:-1].copy(), reference[1:-1, 1:-1].copy()
     return BlockMotion(displacement[..., None].view(np.float32), reference, height, width)
 
 
-def spread(grid: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
-    """Repeat each cell of ``grid`` [rows, columns, ...] over its 8x8 pixels: [height, width, ...]."""
-    rows, columns = grid.shape[:2]
-    pixels = cv2.resize(grid, (columns * BLOCK, rows * BLOCK), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(pixels)[:height, :width]
+def widened(cells: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
+    """Repeat each cell of ``cells`` [rows, columns, ...] over its 8 pixels across: [rows, width, ...]."""
+    rows, columns = cells.shape[:2]
+    pixels = cv2.resize(cells, (columns * BLOCK, rows), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(pixels)[:, :width]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +148,8 @@ class PixelVectors:
 
     def spread(self, blocks: BlockMotion) -> npt.NDArray[np.float32]:
         """Displacements in working pixels, [h, w, 2]; 0 where intra."""
-        vectors = np.where(blocks.reference[..., None] == INTRA, np.float32(0), blocks.displacement * self._scale)
-        # One number of eight bytes for each vector, and no check of indices that are known: five times as fast.
-        pairs: npt.NDArray[np.complex64] = vectors.view(np.complex64)[..., 0]
+        # Pairs again, and no check of indices that are known.
+        pairs: npt.NDArray[np.complex64] = (blocks.vectors * self._scale).view(np.complex64)[..., 0]
         spread = pairs.take(self._columns, axis=1, mode="clip").take(self._rows, axis=0, mode="clip")
         return np.asarray(spread[..., None].view(np.float32))
 

@@ -10,7 +10,7 @@ import pytest
 
 from arseg_edge.errors import SequenceError
 from arseg_edge.runtime.motion import CHAINS, Chaining, PublishedChain, SubpixelChain
-from arseg_edge.runtime.motion.vectors import INTRA, BlockMotion, block_motion, spread
+from arseg_edge.runtime.motion.vectors import INTRA, BlockMotion, block_motion, widened
 
 COMPOSITION = Path(__file__).parents[1] / "reference" / "motion-composition.npz"
 
@@ -80,15 +80,46 @@ def test_blocks_beyond_the_picture_are_cut() -> None:
     assert repr(blocks) == "BlockMotion(3x3 blocks of 20x18 pixels)"
 
 
+@pytest.mark.parametrize("future", [False, True])
+@pytest.mark.parametrize("sources", [(-1,), (1,), (-1, 1)])
+def test_blocks_equal_their_slow_twin(sources: tuple[int, ...], future: bool) -> None:
+    rng = np.random.default_rng(len(sources))
+    records = np.zeros(60, RECORD)
+    records["source"] = rng.choice(sources, 60)
+    records["motion_scale"] = rng.choice([1, 2, 4], 60)
+    for side, centre in (("w", "dst_x"), ("h", "dst_y")):
+        records[side] = rng.choice([8, 16], 60)
+        records[centre] = rng.integers(-4, 12, 60) * 8 + records[side] // 2
+    for component in ("motion_x", "motion_y"):
+        records[component] = rng.integers(-(1 << 20), 1 << 20, 60)
+    want = np.zeros((7, 9, 2))
+    reference = np.full((7, 9), INTRA)
+    for source, w, h, x, y, dx, dy, scale in records.tolist():
+        if (source > 0) != future:
+            continue
+        for row in range((y - h // 2) // 8, (y + h // 2) // 8):
+            for column in range((x - w // 2) // 8, (x + w // 2) // 8):
+                if 0 <= row < 7 and 0 <= column < 9:
+                    want[row, column], reference[row, column] = (dx / scale, dy / scale), 0
+    blocks = block_motion(records, 51, 70, future=future)
+    np.testing.assert_array_equal(blocks.reference, reference)
+    np.testing.assert_array_equal(blocks.vectors, want)
+
+
 def test_no_records_are_all_intra() -> None:
     assert (block_motion(np.empty(0, RECORD), 24, 40).reference == INTRA).all()
 
 
-@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint8])
+def test_vectors_of_intra_blocks_are_zero() -> None:
+    blocks = grid(np.full((1, 3, 2), 5), np.array([[0, INTRA, 2]]), (8, 24))
+    assert blocks.vectors.tolist() == [[[5, 5], [0, 0], [5, 5]]]
+    assert (blocks.displacement == 5).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.int8])
 def test_each_block_covers_its_pixels(dtype: type[np.generic]) -> None:
     cells = np.random.default_rng(0).integers(0, 100, (3, 4, 2)).astype(dtype)
-    want = cells.repeat(8, axis=0).repeat(8, axis=1)[:21, :27]
-    np.testing.assert_array_equal(spread(cells, 21, 27), want)
+    np.testing.assert_array_equal(widened(cells, 27), cells.repeat(8, axis=1)[:, :27])
 
 
 # Chains
@@ -129,11 +160,15 @@ def twin(frames: list[BlockMotion], size: tuple[int, int], *, whole: bool) -> li
     return maps[1:]
 
 
+@pytest.mark.parametrize("band", [1, 16 * 56, 1 << 16])
 @pytest.mark.parametrize("references", [1, 3])
 @pytest.mark.parametrize("size", [(40, 56), (37, 51)])
 @pytest.mark.parametrize("chaining", ["published", "subpixel"])
-def test_chains_equal_their_slow_twins(chaining: Chaining, size: tuple[int, int], references: int) -> None:
-    frames = [random_blocks(seed, size, reach=6, references=references) for seed in range(4)]
+def test_chains_equal_their_slow_twins(
+    monkeypatch: pytest.MonkeyPatch, chaining: Chaining, size: tuple[int, int], references: int, band: int
+) -> None:
+    monkeypatch.setattr("arseg_edge.runtime.motion.chain._BAND", band)
+    frames = [random_blocks(seed, size, reach=6, references=references) for seed in range(6)]
     chain = CHAINS[chaining]()
     chain.restart(*size)
     for blocks, want in zip(frames, twin(frames, size, whole=chaining == "published"), strict=True):
