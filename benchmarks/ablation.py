@@ -83,7 +83,7 @@ def main() -> None:
     for name, changes in variants(given.epochs).items():
         folder = given.output / name.replace(" ", "-").replace("×", "x")
         settings = LrSettings.of(
-            data=(DataSource(given.camvid, "train", 0.8), DataSource(given.streets, None, 0.2)),
+            data=(DataSource(given.camvid, "train", 0.7), DataSource(given.streets, None, 0.3)),
             exclude=(r"0016E5_0(7[89]|8[012])\d+",),
             hold_out=15,
             variants=(6, 2),
