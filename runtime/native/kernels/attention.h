@@ -17,6 +17,8 @@ constexpr int kOffsets = 7;  // 3 × 7 sums and what feeds them fit into 32 regi
 constexpr int kOffsets = 4;  // … 3 × 4 into 16
 #endif
 
+constexpr int64_t kPixelFloats = kQueryRows * kLanes;  // of one channel
+
 struct Attention {
   int64_t channels;  // of the block at hand; scores of several blocks add up
   int64_t kernel_size;
@@ -41,8 +43,9 @@ inline void ask_ahead(const float* window, int64_t row_stride) {
 // Rows `first` to `first + Rows − 1` of the queries see one row of keys, `kernel_row` being where it lies in the first
 // one's window (in the next one's it lies one higher). `offset` is the first of Offsets columns of the window.
 template <int Rows, int Offsets>
-inline void add_scores(const Attention& a, const float* query, int64_t query_channel, int64_t query_row,
-                       const float* key, bool first_block, int64_t first, int64_t kernel_row, int64_t offset) {
+__attribute__((noinline)) void add_scores(const Attention& a, const float* query, int64_t query_channel,
+                                          int64_t query_row, const float* key, bool first_block, int64_t first,
+                                          int64_t kernel_row, int64_t offset) {
   Floats sum[Rows][Offsets];
   for (int r = 0; r < Rows; ++r) {
     for (int d = 0; d < Offsets; ++d) {
@@ -70,7 +73,8 @@ inline void add_scores(const Attention& a, const float* query, int64_t query_cha
 }
 
 template <int Rows, int Offsets>
-inline void add_values(const Attention& a, const float* value, int64_t first, int64_t kernel_row, int64_t offset) {
+__attribute__((noinline)) void add_values(const Attention& a, const float* value, int64_t first, int64_t kernel_row,
+                                          int64_t offset) {
   Floats weight[Rows][Offsets];
   for (int r = 0; r < Rows; ++r) {
     for (int d = 0; d < Offsets; ++d) {

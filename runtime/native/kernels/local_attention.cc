@@ -1,13 +1,70 @@
 // LocalAttention: softmax over the dot products of a query with the keys around it, weighting the values.
+//
+// A tile is small enough that the scores of all its pixels stay in the L2 cache while the channels pass by, a block of
+// them at a time; each channel's part is then read from memory in one go.
 
 #include "kernels/level.h"
+#include "kernels/memory.h"
 #include "kernels/tiles.h"
 
 namespace arseg {
 namespace ARSEG_LEVEL {
 namespace {
 
+constexpr int64_t kTileRows = 24;
+constexpr int64_t kTileColumns = 128;
+constexpr int64_t kChannelBlock = 32;
 constexpr int64_t kLineFloats = 16;  // of a cache line
+
+Tiles tiles_of(const LocalAttentionArguments& a) {
+  const int64_t rows = divide_up(a.height, divide_up(a.height, kTileRows));
+  const int64_t columns = divide_up(a.width, divide_up(a.width, kTileColumns));
+  return Tiles(a.height, a.width, round_up(rows, kQueryRows), round_up(columns, kLanes));
+}
+
+// Rows of several channels of a tile and what is around it: [row][channel][column].
+struct Rows {
+  float* data;
+  int64_t channels, columns;
+
+  float* at(int64_t row, int64_t channel) const { return data + (row * channels + channel) * columns; }
+  int64_t row_floats() const { return channels * columns; }
+};
+
+Rows rows_in(Arena& arena, int64_t rows, int64_t channels, int64_t columns) {
+  return {arena.floats(rows * channels * columns), channels, columns};
+}
+
+// The attention of a tile: one `Attention` for each column of vectors in each group of kQueryRows rows.
+struct TileAttention {
+  Attention attention;
+  int64_t vectors;
+
+  Attention at(int64_t row, int64_t column, int64_t channels) const {
+    Attention a = attention;
+    a.channels = channels;
+    a.scores += (row / kQueryRows * vectors + column / kLanes) * Attention::score_floats(a.kernel_size);
+    return a;
+  }
+};
+
+TileAttention tile_attention_in(Arena& arena, const Tiles& tiles, int64_t kernel_size, int64_t key_columns) {
+  const int64_t vectors = tiles.tile_columns / kLanes;
+  const int64_t scores = tiles.tile_rows / kQueryRows * vectors * Attention::score_floats(kernel_size);
+  return {{0, kernel_size, key_columns, arena.floats(scores), arena.floats(Attention::sum_floats(kChannelBlock))},
+          vectors};
+}
+
+// Calls `each(row, rows, column)` for every group of rows and vector of columns of a tile, counted from its corner.
+template <typename Each>
+void for_each_vector(const Tile& tile, const Each& each) {
+  const int64_t height = tile.y_end - tile.y_begin;
+  for (int64_t row = 0; row < height; row += kQueryRows) {
+    for (int64_t column = 0; column < tile.x_end - tile.x_begin; column += kLanes) {
+      each(row, smaller(kQueryRows, height - row), column);
+    }
+  }
+}
 
 struct Buffers {
   Rows keys;     // or values, a block of channels; row 0 is pad above the tile, column 0 pad left of it
@@ -27,7 +84,7 @@ Buffers lay_out(const LocalAttentionArguments& a, const Tiles& tiles, Arena& are
 
 Work plan(const LocalAttentionArguments& a) {
   Arena arena(nullptr);
-  const Tiles tiles(a.height, a.width);
+  const Tiles tiles = tiles_of(a);
   lay_out(a, tiles, arena);
   return {a.batch * tiles.across * tiles.down, arena.size()};
 }
@@ -51,7 +108,7 @@ void copy_rows(const float* plane, const LocalAttentionArguments& a, int64_t y, 
 
 void run(const LocalAttentionArguments& a, int64_t task, void* scratch) {
   Arena arena(scratch);
-  const Tiles tiles(a.height, a.width);
+  const Tiles tiles = tiles_of(a);
   const Buffers b = lay_out(a, tiles, arena);
   const Tile tile = tiles.tile(task);
   const int64_t pad = a.kernel_size / 2, plane_size = a.height * a.width;
