@@ -44,8 +44,8 @@ struct Buffers {
   int32_t* lr_first;          // for each column of `resized`, where it lies in an LR row, …
   float* lr_share;            // … and the share of the next pixel
   Strip queries;
-  Strip fused;  // the resized LR feature, where the attention is added
-  float* scores;
+  Strip fused;    // the resized LR feature, where the attention is added
+  float* scores;  // of one group of rows
   float* logits;  // [class][kQueryRows][kLanes]
 };
 
@@ -73,7 +73,7 @@ Buffers lay_out(const CreffArguments& a, const Tiles& tiles, Arena& arena) {
   b.lr_share = arena.floats(resized_columns);
   b.queries = strip_in(arena, tiles.vectors(), a.channels);
   b.fused = strip_in(arena, tiles.vectors(), a.channels);
-  b.scores = arena.floats(Attention::score_floats(a.kernel_size));
+  b.scores = arena.floats(tiles.vectors() * Attention::score_floats(a.kernel_size));
   b.logits = arena.floats(a.classes * kPixelFloats);
   return b;
 }
@@ -86,7 +86,8 @@ Work plan(const CreffArguments& a) {
 }
 
 // A strip of Outputs 3×3 convolutions of one channel: output column 0 is the middle of input columns 0 to 2. Calls
-// `put(output, row, column, pixels)` for every vector.
+// `put(output, row, column, pixels)` for every vector. The compiler has to be told to unroll, or the sums are in
+// memory.
 template <int Outputs, typename Put>
 inline void convolve(const SeenRows& input, const float* const (&weights)[Outputs], const float (&biases)[Outputs],
                      int64_t columns, const Put& put) {
@@ -101,9 +102,12 @@ inline void convolve(const SeenRows& input, const float* const (&weights)[Output
       for (int r = 0; r < kRows; ++r) {
         for (int o = 0; o < Outputs; ++o) sum[r][o] = splat(biases[o]);
       }
+#pragma GCC unroll 5
       for (int y = 0; y < kRows + 2; ++y) {
+#pragma GCC unroll 3
         for (int x = 0; x < 3; ++x) {
           const Floats pixels = load_once(input.row[row + y] + j + x);
+#pragma GCC unroll 3
           for (int r = 0; r < kRows; ++r) {
             if (y < r || y > r + 2) continue;
             for (int o = 0; o < Outputs; ++o) sum[r][o] += weight[o][(y - r) * 3 + x] * pixels;
@@ -137,9 +141,7 @@ class TileWork {
       plan_warp(ring_row + kStripRows + 1, kStripRows);
       if (y < tile_.y_begin) continue;
       for (int64_t c = 0; c < a_.channels; ++c) make_queries(c, y);
-      for (int64_t x = tile_.x_begin; x < tile_.x_end; x += kLanes) {
-        for (int64_t r = 0; r < smaller(kStripRows, tile_.y_end - y); r += kQueryRows) attend(y, r, x);
-      }
+      for (int64_t r = 0; r < smaller(kStripRows, tile_.y_end - y); r += kQueryRows) attend(y, r);
     }
   }
 
@@ -192,17 +194,18 @@ class TileWork {
   void make_keys_and_values(int64_t c, int64_t row) {
     const int64_t columns = b_.keys.columns;
     warp(c, row + 1, kStripRows, b_.warped.at(0, 0));
-    const Ring* const rings[2] = {&b_.keys, &b_.values};
+    float* const made[2] = {b_.keys.at(row, c), b_.values.at(row, c)};
+    const int64_t row_floats = b_.keys.row_floats;
     convolve<2>(seen(b_.warped_above, c, b_.warped), {a_.key.weight + c * 9, a_.value.weight + c * 9},
                 {a_.key.bias[c], a_.value.bias[c]}, columns,
-                [&](int o, int64_t r, int64_t j, Floats pixels) { store(rings[o]->at(row + r, c) + j, pixels); });
+                [&](int o, int64_t r, int64_t j, Floats pixels) { store(made[o] + r * row_floats + j, pixels); });
     keep(b_.warped, c, b_.warped_above);
-    for (const Ring* ring : rings) {
+    for (float* const first : made) {
       for (int64_t r = 0; r < kStripRows; ++r) {
         if (inside(tile_.y_begin - pad_ + row + r)) {
-          clear_outside(ring->at(row + r, c), columns, tile_.x_begin - pad_, a_.width);
+          clear_outside(first + r * row_floats, columns, tile_.x_begin - pad_, a_.width);
         } else {
-          clear(ring->at(row + r, c), columns);
+          clear(first + r * row_floats, columns);
         }
       }
     }
@@ -275,49 +278,47 @@ class TileWork {
     keep(b_.resized, c, b_.resized_above);
   }
 
-  // kQueryRows rows of the strip at y, from its row `row` on, in one vector of columns.
-  void attend(int64_t y, int64_t row, int64_t x) {
-    const int64_t rows = smaller(kQueryRows, tile_.y_end - y - row), column = x - tile_.x_begin;
-    const int64_t ring_row = y + row - tile_.y_begin, vector = column / kLanes;
+  // kQueryRows rows of the strip at y, from its row `row` on.
+  void attend(int64_t y, int64_t row) {
+    const int64_t rows = smaller(kQueryRows, tile_.y_end - y - row), ring_row = y + row - tile_.y_begin;
+    const int64_t vectors = divide_up(tile_.x_end - tile_.x_begin, kLanes);
     const auto block = [&](int64_t c) {
-      const int64_t channels = smaller(kStripChannels, a_.channels - c);
-      return Attention{channels, a_.kernel_size, b_.keys.columns, b_.scores, b_.fused.at(row, vector, c)};
+      return Attention{vectors, smaller(kStripChannels, a_.channels - c), a_.kernel_size, b_.keys.columns, b_.scores};
     };
     for (int64_t c = 0; c < a_.channels; c += kStripChannels) {
-      score(block(c), b_.queries.at(row, vector, c), kPixelFloats, kLanes, rows, c == 0,
-            [&](int64_t i) { return b_.keys.at(ring_row + i, c) + column; });
+      score(block(c), {b_.queries.at(row, 0, c), kPixelFloats, kLanes, b_.queries.vector_floats}, rows, c == 0,
+            [&](int64_t i) { return b_.keys.at(ring_row + i, c); });
     }
-    for (int64_t r = 0; r < rows; ++r) softmax(block(0), r);
+    softmax(block(0), rows);
     for (int64_t c = 0; c < a_.channels; c += kStripChannels) {
-      const Attention attention = block(c);
-      weigh(attention, rows, [&](int64_t i) { return b_.values.at(ring_row + i, c) + column; });
+      const Sums sums = {b_.fused.at(row, 0, c), kPixelFloats, kLanes, b_.fused.vector_floats};
+      weigh(block(c), sums, rows, [&](int64_t i) { return b_.values.at(ring_row + i, c); });
+    }
+    for (int64_t v = 0; v < vectors; ++v) {
+      const float* const fused = b_.fused.at(row, v, 0);
       constexpr int kClassBlock = 4;
       int64_t n = 0;
-      for (; n + kClassBlock <= a_.classes; n += kClassBlock) classify<kClassBlock>(attention, n, c);
-      for (; n < a_.classes; ++n) classify<1>(attention, n, c);
+      for (; n + kClassBlock <= a_.classes; n += kClassBlock) classify<kClassBlock>(fused, n);
+      for (; n < a_.classes; ++n) classify<1>(fused, n);
+      write_logits(y + row, rows, tile_.x_begin + v * kLanes);
     }
-    write_logits(y + row, rows, x);
   }
 
-  // Adds what a block of channels contributes to some classes' logits.
   template <int Classes>
-  void classify(const Attention& attention, int64_t first_class, int64_t c) {
-    const float* weight = a_.head_weight + first_class * a_.channels + c;
-    float* const logits = b_.logits + first_class * kPixelFloats;
+  void classify(const float* fused, int64_t first_class) {
+    const float* weight = a_.head_weight + first_class * a_.channels;
     Floats sum[Classes][kQueryRows];
     for (int n = 0; n < Classes; ++n) {
-      for (int r = 0; r < kQueryRows; ++r) {
-        sum[n][r] = c == 0 ? splat(a_.head_bias[first_class + n]) : load(logits + n * kPixelFloats + r * kLanes);
-      }
+      for (int r = 0; r < kQueryRows; ++r) sum[n][r] = splat(a_.head_bias[first_class + n]);
     }
-    const float* fused = attention.sums;
-    for (int64_t i = 0; i < attention.channels; ++i, fused += kPixelFloats) {
+    for (int64_t i = 0; i < a_.channels; ++i, fused += kPixelFloats) {
       Floats pixels[kQueryRows];
       for (int r = 0; r < kQueryRows; ++r) pixels[r] = load_once(fused + r * kLanes);
       for (int n = 0; n < Classes; ++n) {
         for (int r = 0; r < kQueryRows; ++r) sum[n][r] += weight[n * a_.channels + i] * pixels[r];
       }
     }
+    float* const logits = b_.logits + first_class * kPixelFloats;
     for (int n = 0; n < Classes; ++n) {
       for (int r = 0; r < kQueryRows; ++r) store(logits + n * kPixelFloats + r * kLanes, sum[n][r]);
     }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kTileRows = 24;
 constexpr int64_t kTileColumns = 128;
-constexpr int64_t kChannelBlock = 32;
+constexpr int64_t kChannelBlock = 16;
 constexpr int64_t kLineFloats = 16;  // of a cache line
 
 Tiles tiles_of(const LocalAttentionArguments& a) {
@@ -35,41 +35,28 @@ Rows rows_in(Arena& arena, int64_t rows, int64_t channels, int64_t columns) {
   return {arena.floats(rows * channels * columns), channels, columns};
 }
 
-// The attention of a tile: one `Attention` for each column of vectors in each group of kQueryRows rows.
-struct TileAttention {
-  Attention attention;
-  int64_t vectors;
-
-  Attention at(int64_t row, int64_t column, int64_t channels) const {
-    Attention a = attention;
-    a.channels = channels;
-    a.scores += (row / kQueryRows * vectors + column / kLanes) * Attention::score_floats(a.kernel_size);
-    return a;
-  }
-};
-
-TileAttention tile_attention_in(Arena& arena, const Tiles& tiles, int64_t kernel_size, int64_t key_columns) {
-  const int64_t vectors = tiles.tile_columns / kLanes;
-  const int64_t scores = tiles.tile_rows / kQueryRows * vectors * Attention::score_floats(kernel_size);
-  return {{0, kernel_size, key_columns, arena.floats(scores), arena.floats(Attention::sum_floats(kChannelBlock))},
-          vectors};
-}
-
-// Calls `each(row, rows, column)` for every group of rows and vector of columns of a tile, counted from its corner.
+// Calls `each(row, rows)` for every group of rows of a tile, counted from its top.
 template <typename Each>
-void for_each_vector(const Tile& tile, const Each& each) {
+void for_each_group(const Tile& tile, const Each& each) {
   const int64_t height = tile.y_end - tile.y_begin;
-  for (int64_t row = 0; row < height; row += kQueryRows) {
-    for (int64_t column = 0; column < tile.x_end - tile.x_begin; column += kLanes) {
-      each(row, smaller(kQueryRows, height - row), column);
-    }
-  }
+  for (int64_t row = 0; row < height; row += kQueryRows) each(row, smaller(kQueryRows, height - row));
 }
 
 struct Buffers {
-  Rows keys;     // or values, a block of channels; row 0 is pad above the tile, column 0 pad left of it
-  Rows queries;  // or results
-  TileAttention attention;
+  Rows keys;      // or values, a block of channels; row 0 is pad above the tile, column 0 pad left of it
+  Rows queries;   // or results
+  float* scores;  // of one group of rows after the other
+
+  template <typename Float>
+  Pixels<Float> pixels(int64_t row) const {
+    return {queries.at(row, 0), queries.columns, queries.row_floats(), kLanes};
+  }
+  // Of the group at `row`.
+  Attention attention(int64_t row, int64_t channels, int64_t kernel_size) const {
+    const int64_t vectors = queries.columns / kLanes;
+    return {vectors, channels, kernel_size, keys.columns,
+            scores + row / kQueryRows * vectors * Attention::score_floats(kernel_size)};
+  }
 };
 
 Buffers lay_out(const LocalAttentionArguments& a, const Tiles& tiles, Arena& arena) {
@@ -78,7 +65,7 @@ Buffers lay_out(const LocalAttentionArguments& a, const Tiles& tiles, Arena& are
   Buffers b;
   b.keys = rows_in(arena, tiles.tile_rows + a.kernel_size - 1, block, columns);
   b.queries = rows_in(arena, tiles.tile_rows, block, tiles.tile_columns);
-  b.attention = tile_attention_in(arena, tiles, a.kernel_size, columns);
+  b.scores = arena.floats(tiles.tile_rows / kQueryRows * tiles.vectors() * Attention::score_floats(a.kernel_size));
   return b;
 }
 
@@ -97,7 +84,7 @@ void copy_rows(const float* plane, const LocalAttentionArguments& a, int64_t y, 
     if (y + r >= 0 && y + r < a.height) {
       const float* const row = plane + (y + r) * a.width;
       for (int64_t j = 0; j < to.columns; j += kLineFloats) {
-        __builtin_prefetch(row + a.height * a.width + larger(x_first, 0) + j);
+        __builtin_prefetch(row + a.height * a.width + larger(x_first, 0) + j, 0, 2);
       }
       copy_row(row, a.width, x_first, to.columns, to.at(r, channel));
     } else {
@@ -122,29 +109,22 @@ void run(const LocalAttentionArguments& a, int64_t task, void* scratch) {
       copy_rows(a.key + plane, a, tile.y_begin - pad, rows_around, tile.x_begin - pad, b.keys, i);
       copy_rows(a.query + plane, a, tile.y_begin, rows, tile.x_begin, b.queries, i);
     }
-    for_each_vector(tile, [&](int64_t row, int64_t count, int64_t column) {
-      score(b.attention.at(row, column, channels), b.queries.at(row, 0) + column, b.queries.columns,
-            b.queries.row_floats(), count, c == 0, [&](int64_t i) { return b.keys.at(row + i, 0) + column; });
+    for_each_group(tile, [&](int64_t row, int64_t count) {
+      score(b.attention(row, channels, a.kernel_size), b.pixels<const float>(row), count, c == 0,
+            [&](int64_t i) { return b.keys.at(row + i, 0); });
     });
   }
-  for_each_vector(tile, [&](int64_t row, int64_t count, int64_t column) {
-    for (int64_t r = 0; r < count; ++r) softmax(b.attention.at(row, column, 0), r);
-  });
+  for_each_group(tile, [&](int64_t row, int64_t count) { softmax(b.attention(row, 0, a.kernel_size), count); });
   for (int64_t c = 0; c < a.channels; c += kChannelBlock) {
     const int64_t channels = smaller(kChannelBlock, a.channels - c);
     for (int64_t i = 0; i < channels; ++i) {
       copy_rows(a.value + image + (c + i) * plane_size, a, tile.y_begin - pad, rows_around, tile.x_begin - pad, b.keys,
                 i);
     }
-    for_each_vector(tile, [&](int64_t row, int64_t count, int64_t column) {
-      const Attention attention = b.attention.at(row, column, channels);
-      clear(attention.sums, Attention::sum_floats(channels));
-      weigh(attention, count, [&](int64_t i) { return b.keys.at(row + i, 0) + column; });
-      for (int64_t i = 0; i < channels; ++i) {
-        for (int64_t r = 0; r < count; ++r) {
-          store(b.queries.at(row + r, i) + column, load(attention.sums + (i * kQueryRows + r) * kLanes));
-        }
-      }
+    for_each_group(tile, [&](int64_t row, int64_t count) {
+      clear(b.queries.at(row, 0), count * b.queries.row_floats());
+      weigh(b.attention(row, channels, a.kernel_size), b.pixels<float>(row), count,
+            [&](int64_t i) { return b.keys.at(row + i, 0); });
     });
     for (int64_t i = 0; i < channels; ++i) {
       float* const output = a.output + image + (c + i) * plane_size + tile.y_begin * a.width + tile.x_begin;

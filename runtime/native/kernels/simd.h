@@ -47,6 +47,31 @@ inline Floats load_once(const float* from) {
   return value;
 }
 
+#if defined(__AVX512F__)
+template <int first, int Count>
+__attribute__((always_inline)) inline void shift_into(__m512i low, __m512i high, Floats (&shifted)[Count]) {
+  if constexpr (first < Count) {
+    shifted[first] = (Floats)_mm512_alignr_epi32(high, low, first);
+    shift_into<first + 1>(low, high, shifted);
+  }
+}
+#endif
+
+// Sets shifted[d] to the vector that lies at from[d]. Up to a vector more is read. AVX-512 shifts in registers, as
+// nearly every unaligned load there would touch two cache lines and cost as much as two.
+template <int Count>
+inline void load_shifts(const float* from, Floats (&shifted)[Count]) {
+#if defined(__AVX512F__)
+  if (Count > 2) {
+    const __m512i low = (__m512i)load_once(from), high = (__m512i)load_once(from + kLanes);
+    shifted[0] = (Floats)low;
+    shift_into<1>(low, high, shifted);
+    return;
+  }
+#endif
+  for (int d = 0; d < Count; ++d) shifted[d] = load_once(from + d);
+}
+
 // All ones in the lanes from `low` to `high` − 1, for 0 <= low <= high <= kLanes.
 inline Ints lanes_between(int64_t low, int64_t high) {
   Ints lane;
