@@ -17,19 +17,31 @@ constexpr int kOffsets = 7;  // 3 × 7 sums and what feeds them fit into 32 regi
 constexpr int kOffsets = 4;  // … 3 × 4 into 16
 #endif
 
+constexpr int64_t kPixelFloats = kQueryRows * kLanes;  // of one channel
+
+// Of kQueryRows rows, in one vector of columns or several beside each other.
 struct Attention {
+  int64_t vectors;
   int64_t channels;  // of the block at hand; scores of several blocks add up
   int64_t kernel_size;
   int64_t row_stride;  // from one channel to the next in a row of keys or values
-  float* scores;       // [kQueryRows][kernel_size²][kLanes]; softmax turns them into weights in place
-  float* sums;         // [channels][kQueryRows][kLanes]: what the weighted values are added to
+  float* scores;       // [vectors][kQueryRows][kernel_size²][kLanes]; softmax turns them into weights in place
 
-  float* scores_of(int64_t row, int64_t offset) const {
-    return scores + (row * kernel_size * kernel_size + offset) * kLanes;
+  float* scores_of(int64_t vector, int64_t row, int64_t offset) const {
+    return scores + ((vector * kQueryRows + row) * kernel_size * kernel_size + offset) * kLanes;
   }
   static int64_t score_floats(int64_t kernel_size) { return kQueryRows * kernel_size * kernel_size * kLanes; }
-  static int64_t sum_floats(int64_t channels) { return channels * kQueryRows * kLanes; }
 };
+
+// The queries, or the sums that weighted values are added to: so many floats from one channel, row or vector to the
+// next.
+template <typename Float>
+struct Pixels {
+  Float* data;
+  int64_t channel, row, vector;
+};
+using Queries = Pixels<const float>;
+using Sums = Pixels<float>;
 
 // Fetches the window some channels further on from the L2 cache; a prefetch past the end does no harm.
 inline void ask_ahead(const float* window, int64_t row_stride) {
@@ -41,77 +53,94 @@ inline void ask_ahead(const float* window, int64_t row_stride) {
 // Rows `first` to `first + Rows − 1` of the queries see one row of keys, `kernel_row` being where it lies in the first
 // one's window (in the next one's it lies one higher). `offset` is the first of Offsets columns of the window.
 template <int Rows, int Offsets>
-inline void add_scores(const Attention& a, const float* query, int64_t query_channel, int64_t query_row,
-                       const float* key, bool first_block, int64_t first, int64_t kernel_row, int64_t offset) {
-  Floats sum[Rows][Offsets];
-  for (int r = 0; r < Rows; ++r) {
-    for (int d = 0; d < Offsets; ++d) {
-      sum[r][d] = first_block ? Floats{} : load(a.scores_of(first + r, (kernel_row - r) * a.kernel_size + offset + d));
+__attribute__((noinline)) void add_scores(const Attention& a, Queries queries, const float* keys, bool first_block,
+                                          int64_t first, int64_t kernel_row, int64_t offset) {
+  for (int64_t v = 0; v < a.vectors; ++v) {
+    Floats sum[Rows][Offsets];
+#pragma GCC unroll 3
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 7
+      for (int d = 0; d < Offsets; ++d) sum[r][d] = Floats{};
     }
-  }
-  query += first * query_row;
-  key += offset;
-  for (int64_t c = 0; c < a.channels; ++c) {
-    Floats q[Rows];
-    ask_ahead(key, a.row_stride);
-    for (int r = 0; r < Rows; ++r) q[r] = load_once(query + r * query_row);
-    for (int d = 0; d < Offsets; ++d) {
-      const Floats k = load_once(key + d);
-      for (int r = 0; r < Rows; ++r) sum[r][d] += q[r] * k;
+    if (!first_block) {
+#pragma GCC unroll 3
+      for (int r = 0; r < Rows; ++r) {
+        const float* const scores = a.scores_of(v, first + r, (kernel_row - r) * a.kernel_size + offset);
+#pragma GCC unroll 7
+        for (int d = 0; d < Offsets; ++d) sum[r][d] = load(scores + d * kLanes);
+      }
     }
-    query += query_channel;
-    key += a.row_stride;
-  }
-  for (int r = 0; r < Rows; ++r) {
-    for (int d = 0; d < Offsets; ++d) {
-      store(a.scores_of(first + r, (kernel_row - r) * a.kernel_size + offset + d), sum[r][d]);
+    const float* query = queries.data + v * queries.vector + first * queries.row;
+    const float* key = keys + v * kLanes + offset;
+    for (int64_t c = 0; c < a.channels; ++c) {
+      Floats q[Rows], k[Offsets];
+      ask_ahead(key, a.row_stride);
+      for (int r = 0; r < Rows; ++r) q[r] = load_once(query + r * queries.row);
+      load_shifts(key, k);
+      for (int d = 0; d < Offsets; ++d) {
+        for (int r = 0; r < Rows; ++r) sum[r][d] += q[r] * k[d];
+      }
+      query += queries.channel;
+      key += a.row_stride;
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < Rows; ++r) {
+      float* const scores = a.scores_of(v, first + r, (kernel_row - r) * a.kernel_size + offset);
+#pragma GCC unroll 7
+      for (int d = 0; d < Offsets; ++d) store(scores + d * kLanes, sum[r][d]);
     }
   }
 }
 
 template <int Rows, int Offsets>
-inline void add_values(const Attention& a, const float* value, int64_t first, int64_t kernel_row, int64_t offset) {
-  Floats weight[Rows][Offsets];
-  for (int r = 0; r < Rows; ++r) {
-    for (int d = 0; d < Offsets; ++d) {
-      weight[r][d] = load(a.scores_of(first + r, (kernel_row - r) * a.kernel_size + offset + d));
+__attribute__((noinline)) void add_values(const Attention& a, Sums sums, const float* values, int64_t first,
+                                          int64_t kernel_row, int64_t offset) {
+  const int64_t channels = a.channels, row_stride = a.row_stride;  // not to be read again after every store
+  for (int64_t v = 0; v < a.vectors; ++v) {
+    Floats weight[Rows][Offsets];
+#pragma GCC unroll 3
+    for (int r = 0; r < Rows; ++r) {
+      const float* const weights = a.scores_of(v, first + r, (kernel_row - r) * a.kernel_size + offset);
+#pragma GCC unroll 7
+      for (int d = 0; d < Offsets; ++d) weight[r][d] = load(weights + d * kLanes);
     }
-  }
-  float* sums = a.sums + first * kLanes;
-  value += offset;
-  for (int64_t c = 0; c < a.channels; ++c) {
-    Floats sum[Rows];
-    ask_ahead(value, a.row_stride);
-    for (int r = 0; r < Rows; ++r) sum[r] = load(sums + r * kLanes);
-    for (int d = 0; d < Offsets; ++d) {
-      const Floats v = load_once(value + d);
-      for (int r = 0; r < Rows; ++r) sum[r] += weight[r][d] * v;
+    float* to = sums.data + v * sums.vector + first * sums.row;
+    const float* value = values + v * kLanes + offset;
+    for (int64_t c = 0; c < channels; ++c) {
+      Floats sum[Rows], shifted[Offsets];
+      ask_ahead(value, row_stride);
+      for (int r = 0; r < Rows; ++r) sum[r] = load(to + r * sums.row);
+      load_shifts(value, shifted);
+      for (int d = 0; d < Offsets; ++d) {
+        for (int r = 0; r < Rows; ++r) sum[r] += weight[r][d] * shifted[d];
+      }
+      for (int r = 0; r < Rows; ++r) store(to + r * sums.row, sum[r]);
+      to += sums.channel;
+      value += row_stride;
     }
-    for (int r = 0; r < Rows; ++r) store(sums + r * kLanes, sum[r]);
-    sums += kQueryRows * kLanes;
-    value += a.row_stride;
   }
 }
 
 struct ScoreBlock {
   const Attention& a;
-  const float *query, *key;
-  int64_t query_channel, query_row;
+  Queries queries;
+  const float* key;
   bool first_block;
   int64_t first, kernel_row;
   template <int Rows, int Offsets>
   void run(int64_t offset) const {
-    add_scores<Rows, Offsets>(a, query, query_channel, query_row, key, first_block, first, kernel_row, offset);
+    add_scores<Rows, Offsets>(a, queries, key, first_block, first, kernel_row, offset);
   }
 };
 
 struct ValueBlock {
   const Attention& a;
+  Sums sums;
   const float* value;
   int64_t first, kernel_row;
   template <int Rows, int Offsets>
   void run(int64_t offset) const {
-    add_values<Rows, Offsets>(a, value, first, kernel_row, offset);
+    add_values<Rows, Offsets>(a, sums, value, first, kernel_row, offset);
   }
 };
 
@@ -136,18 +165,24 @@ inline void for_rows_and_offsets(int64_t rows, int64_t kernel_size, const Block&
   }
 }
 
-inline void softmax(const Attention& a, int64_t row) {
+// Of the first `rows` rows.
+inline void softmax(const Attention& a, int64_t rows) {
   const int64_t count = a.kernel_size * a.kernel_size;
-  Floats highest = load(a.scores_of(row, 0));
-  for (int64_t i = 1; i < count; ++i) highest = maximum(highest, load(a.scores_of(row, i)));
-  Floats total = {};
-  for (int64_t i = 0; i < count; ++i) {
-    const Floats weight = exp_of_negative(load(a.scores_of(row, i)) - highest);
-    store(a.scores_of(row, i), weight);
-    total += weight;
+  for (int64_t v = 0; v < a.vectors; ++v) {
+    for (int64_t r = 0; r < rows; ++r) {
+      float* const scores = a.scores_of(v, r, 0);
+      Floats highest = load(scores);
+      for (int64_t i = 1; i < count; ++i) highest = maximum(highest, load(scores + i * kLanes));
+      Floats total = {};
+      for (int64_t i = 0; i < count; ++i) {
+        const Floats weight = exp_of_negative(load(scores + i * kLanes) - highest);
+        store(scores + i * kLanes, weight);
+        total += weight;
+      }
+      const Floats scale = 1.0f / total;
+      for (int64_t i = 0; i < count; ++i) store(scores + i * kLanes, load(scores + i * kLanes) * scale);
+    }
   }
-  const Floats scale = 1.0f / total;
-  for (int64_t i = 0; i < count; ++i) store(a.scores_of(row, i), load(a.scores_of(row, i)) * scale);
 }
 
 // Row i of the keys and values, counted from the topmost that the first of `rows` query rows sees, is seen by the query
@@ -161,26 +196,23 @@ inline Seen seen_by(int64_t i, int64_t rows, int64_t kernel_size) {
   return {first, smaller(rows - 1, i) - first + 1};
 }
 
-// Adds the scores of `rows` query rows for one block of channels. `query` points at the first row's first channel, this
-// column; `key_row(i)` at the first channel of row i, at the window's leftmost column. What is outside the image must
-// be zeros.
+// Adds the scores of `rows` query rows for one block of channels. `key_row(i)` points at the first channel of row i, at
+// the first vector's leftmost column. What is outside the image must be zeros.
 template <typename KeyRow>
-inline void score(const Attention& a, const float* query, int64_t query_channel, int64_t query_row, int64_t rows,
-                  bool first_block, const KeyRow& key_row) {
+inline void score(const Attention& a, Queries queries, int64_t rows, bool first_block, const KeyRow& key_row) {
   for (int64_t i = 0; i < rows_seen(rows, a.kernel_size); ++i) {
     const Seen seen = seen_by(i, rows, a.kernel_size);
-    for_rows_and_offsets(
-        seen.count, a.kernel_size,
-        ScoreBlock{a, query, key_row(i), query_channel, query_row, first_block, seen.first, i - seen.first});
+    for_rows_and_offsets(seen.count, a.kernel_size,
+                         ScoreBlock{a, queries, key_row(i), first_block, seen.first, i - seen.first});
   }
 }
 
-// Adds the values of one block of channels, weighted, to `a.sums`.
+// Adds the values of one block of channels, weighted, to `sums`.
 template <typename ValueRow>
-inline void weigh(const Attention& a, int64_t rows, const ValueRow& value_row) {
+inline void weigh(const Attention& a, Sums sums, int64_t rows, const ValueRow& value_row) {
   for (int64_t i = 0; i < rows_seen(rows, a.kernel_size); ++i) {
     const Seen seen = seen_by(i, rows, a.kernel_size);
-    for_rows_and_offsets(seen.count, a.kernel_size, ValueBlock{a, value_row(i), seen.first, i - seen.first});
+    for_rows_and_offsets(seen.count, a.kernel_size, ValueBlock{a, sums, value_row(i), seen.first, i - seen.first});
   }
 }
 

@@ -3,165 +3,211 @@
 //     keyframe's feature ─ warp ─▶ warped ─ two depthwise 3×3 ─▶ key, value ┐
 //     LR feature ─ resize ─▶ resized ─ depthwise 3×3 ─▶ query ──────────────┴─ attention + resized ─ 1×1 ─▶ logits
 //
-// Two passes over the channels of a tile: the first adds up the scores and keeps the values, the second weighs them.
-// Warped and resized rows exist for one channel at a time, in the L1 cache.
+// Warped and resized rows exist for one channel at a time, in the L1 cache; the last two of each channel are kept for
+// the strip below, whose convolutions see them.
 
 #include "kernels/level.h"
-#include "kernels/tiles.h"
+#include "kernels/strips.h"
 #include "kernels/warp_plan.h"
 
 namespace arseg {
 namespace ARSEG_LEVEL {
 namespace {
 
-struct Buffers {
-  WarpPlan* warp;     // one for each row of `warped`
-  Rows warped;        // one channel; row 0 is pad + 1 above the tile, column 0 pad + 1 left of it
-  Rows keys;          // a block of channels; row 0 is pad above the tile, column 0 pad left of it
-  Rows values;        // the same of all channels
-  Rows resized;       // one channel; row 0 is 1 above the tile, column 0 is 1 left of it
-  Rows lr;            // two rows of one channel of the LR feature, resized in x only
-  int32_t* lr_first;  // for each column of `resized`, where it lies in an LR row, …
-  float* lr_share;    // … and the share of the next pixel
-  Rows queries;       // a block of channels; starts where the tile does
-  Rows fused;         // a block of channels of the resized LR feature, where the attention is added
-  Rows logits;        // [row][class][column]
-  TileAttention attention;
+constexpr int64_t kAskedAhead = 4;  // channels
+
+// The rows of one channel that a strip's 3×3 convolutions see: two kept from the strip above, the others new.
+struct SeenRows {
+  const float* row[2 + kStripRows];
 };
 
+// [channel][row][column]
+struct Planes {
+  float* data;
+  int64_t rows, columns;
+
+  float* at(int64_t channel, int64_t row) const { return data + (channel * rows + row) * columns; }
+};
+
+inline Planes planes_in(Arena& arena, int64_t channels, int64_t rows, int64_t columns) {
+  return {arena.floats(channels * rows * columns), rows, columns};
+}
+
+struct Buffers {
+  WarpPlan warp[kStripRows];  // of the strip's new rows
+  Planes warped;              // one channel's new rows; column 0 is pad + 1 left of the tile
+  Planes warped_above;        // two rows of every channel
+  Ring keys, values;          // row 0 is pad above the tile, column 0 pad left of it
+  Planes resized;             // one channel's new rows; column 0 is 1 left of the tile
+  Planes resized_above;       // two rows of every channel
+  Planes lr;                  // two rows of one channel of the LR feature, resized in x only
+  int32_t* lr_first;          // for each column of `resized`, where it lies in an LR row, …
+  float* lr_share;            // … and the share of the next pixel
+  Strip queries;
+  Strip fused;    // the resized LR feature, where the attention is added
+  float* scores;  // of one group of rows
+  float* logits;  // [class][kQueryRows][kLanes]
+};
+
+Tiles tiles_of(const CreffArguments& a) {
+  return strip_tiles(a.batch, a.channels, ring_rows(a.kernel_size), a.height, a.width);
+}
+
 Buffers lay_out(const CreffArguments& a, const Tiles& tiles, Arena& arena) {
-  const int64_t block = smaller(kChannelBlock, a.channels);
-  const int64_t key_rows = tiles.tile_rows + a.kernel_size - 1;
+  const int64_t rows = ring_rows(a.kernel_size);
   const int64_t columns = round_up(tiles.tile_columns + a.kernel_size + 1, kLanes);
   const int64_t resized_columns = round_up(tiles.tile_columns + 2, kLanes);
   Buffers b;
-  b.warp = static_cast<WarpPlan*>(arena.bytes(static_cast<size_t>(key_rows + 2) * sizeof(WarpPlan)));
-  for (int64_t r = 0; r < key_rows + 2; ++r) {
+  for (WarpPlan& plan : b.warp) {
     void* const memory = arena.bytes(WarpPlan::bytes(columns));
-    if (memory != nullptr) b.warp[r] = warp_plan_in(memory, columns);
+    if (memory != nullptr) plan = warp_plan_in(memory, columns);
   }
-  b.warped = rows_in(arena, key_rows + 2, 1, columns);
-  b.keys = rows_in(arena, key_rows, block, columns);
-  b.values = rows_in(arena, key_rows, a.channels, columns);
-  b.resized = rows_in(arena, tiles.tile_rows + 2, 1, resized_columns);
-  b.lr = rows_in(arena, 2, 1, resized_columns);
+  b.warped = planes_in(arena, 1, kStripRows, columns);
+  b.warped_above = planes_in(arena, a.channels, 2, columns);
+  b.keys = ring_in(arena, rows, a.channels, columns);
+  b.values = ring_in(arena, rows, a.channels, columns);
+  b.resized = planes_in(arena, 1, kStripRows, resized_columns);
+  b.resized_above = planes_in(arena, a.channels, 2, resized_columns);
+  b.lr = planes_in(arena, 1, 2, resized_columns);
   b.lr_first = reinterpret_cast<int32_t*>(arena.floats(resized_columns));
   b.lr_share = arena.floats(resized_columns);
-  b.queries = rows_in(arena, tiles.tile_rows, block, tiles.tile_columns);
-  b.logits = rows_in(arena, tiles.tile_rows, a.classes, tiles.tile_columns);
-  b.attention = tile_attention_in(arena, tiles, a.kernel_size, columns);
-  b.fused = b.queries;  // those are done with by then
+  b.queries = strip_in(arena, tiles.vectors(), a.channels);
+  b.fused = strip_in(arena, tiles.vectors(), a.channels);
+  b.scores = arena.floats(tiles.vectors() * Attention::score_floats(a.kernel_size));
+  b.logits = arena.floats(a.classes * kPixelFloats);
   return b;
 }
 
 Work plan(const CreffArguments& a) {
   Arena arena(nullptr);
-  const Tiles tiles(a.height, a.width);
+  const Tiles tiles = tiles_of(a);
   lay_out(a, tiles, arena);
   return {a.batch * tiles.across * tiles.down, arena.size()};
 }
 
-// One row of Outputs 3×3 convolutions of one channel: output row 0 is the middle of input rows 0 to 2, and output
-// column 0 of input columns 0 to 2.
-template <int Outputs>
-inline void convolve_row(const Rows& input, int64_t row, const float* const (&weights)[Outputs],
-                         const float (&biases)[Outputs], int64_t columns, float* const (&outputs)[Outputs]) {
-  for (int64_t j = 0; j < columns; j += kLanes) {
-    Floats sum[Outputs];
-    for (int o = 0; o < Outputs; ++o) sum[o] = splat(biases[o]);
-    for (int tap = 0; tap < 9; ++tap) {
-      const Floats pixels = load_once(input.at(row + tap / 3, 0) + j + tap % 3);
-      for (int o = 0; o < Outputs; ++o) sum[o] += weights[o][tap] * pixels;
+// A strip of Outputs 3×3 convolutions of one channel: output column 0 is the middle of input columns 0 to 2. Calls
+// `put(output, row, column, pixels)` for every vector. The compiler has to be told to unroll, or the sums are in
+// memory.
+template <int Outputs, typename Put>
+inline void convolve(const SeenRows& input, const float* const (&weights)[Outputs], const float (&biases)[Outputs],
+                     int64_t columns, const Put& put) {
+  constexpr int kRows = 3;  // at a time
+  Floats weight[Outputs][9];
+  for (int o = 0; o < Outputs; ++o) {
+    for (int tap = 0; tap < 9; ++tap) weight[o][tap] = splat(weights[o][tap]);
+  }
+  for (int64_t row = 0; row < kStripRows; row += kRows) {
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      Floats sum[kRows][Outputs];
+      for (int r = 0; r < kRows; ++r) {
+        for (int o = 0; o < Outputs; ++o) sum[r][o] = splat(biases[o]);
+      }
+#pragma GCC unroll 5
+      for (int y = 0; y < kRows + 2; ++y) {
+#pragma GCC unroll 3
+        for (int x = 0; x < 3; ++x) {
+          const Floats pixels = load_once(input.row[row + y] + j + x);
+#pragma GCC unroll 3
+          for (int r = 0; r < kRows; ++r) {
+            if (y < r || y > r + 2) continue;
+            for (int o = 0; o < Outputs; ++o) sum[r][o] += weight[o][(y - r) * 3 + x] * pixels;
+          }
+        }
+      }
+      for (int r = 0; r < kRows; ++r) {
+        for (int o = 0; o < Outputs; ++o) put(o, row + r, j, sum[r][o]);
+      }
     }
-    for (int o = 0; o < Outputs; ++o) store(outputs[o] + j, sum[o]);
   }
 }
 
 class TileWork {
  public:
   TileWork(const CreffArguments& a, const Buffers& b, const Tile& tile)
-      : a_(a), b_(b), tile_(tile), pad_(a.kernel_size / 2), rows_(tile.y_end - tile.y_begin) {}
+      : a_(a), b_(b), tile_(tile), pad_(a.kernel_size / 2) {}
 
   void run() {
-    plan_warp();
     plan_lr();
-    for (int64_t c = 0; c < a_.channels; c += kChannelBlock) {
-      const int64_t channels = smaller(kChannelBlock, a_.channels - c);
-      for (int64_t i = 0; i < channels; ++i) {
-        warp(c + i);
-        make_keys_and_values(c + i, i);
-        resize(c + i);
-        make_queries(c + i, i);
-      }
-      for_each_vector(tile_, [&](int64_t row, int64_t count, int64_t column) {
-        score(b_.attention.at(row, column, channels), b_.queries.at(row, 0) + column, b_.queries.columns,
-              b_.queries.row_floats(), count, c == 0, [&](int64_t i) { return b_.keys.at(row + i, 0) + column; });
-      });
+    const int64_t made_ahead = b_.keys.rows - kStripRows;  // rows of keys before the first strip is complete
+    plan_warp(-1, 2);
+    for (int64_t c = 0; c < a_.channels; ++c) {
+      warp(c, -1, 2, b_.warped_above.at(c, 0));
+      resize(c, tile_.y_begin - 1, 2, b_.resized_above.at(c, 0));
     }
-    for_each_vector(tile_, [&](int64_t row, int64_t count, int64_t column) {
-      for (int64_t r = 0; r < count; ++r) softmax(b_.attention.at(row, column, 0), r);
-    });
-    for (int64_t c = 0; c < a_.channels; c += kChannelBlock) {
-      const int64_t channels = smaller(kChannelBlock, a_.channels - c);
-      for (int64_t i = 0; i < channels; ++i) {
-        resize(c + i);
-        for (int64_t r = 0; r < rows_; ++r) {
-          write_row(b_.resized.at(r + 1, 0) + 1, b_.fused.columns, b_.fused.at(r, i));
-        }
-      }
-      for_each_vector(tile_,
-                      [&](int64_t row, int64_t count, int64_t column) { fuse(c, channels, row, count, column); });
+    plan_warp(1, kStripRows);
+    for (int64_t y = tile_.y_begin - made_ahead; y < tile_.y_end; y += kStripRows) {
+      const int64_t ring_row = y - tile_.y_begin + made_ahead;
+      for (int64_t c = 0; c < a_.channels; ++c) make_keys_and_values(c, ring_row);
+      plan_warp(ring_row + kStripRows + 1, kStripRows);
+      if (y < tile_.y_begin) continue;
+      for (int64_t c = 0; c < a_.channels; ++c) make_queries(c, y);
+      for (int64_t r = 0; r < smaller(kStripRows, tile_.y_end - y); r += kQueryRows) attend(y, r);
     }
-    write_logits();
   }
 
  private:
   bool inside(int64_t y) const { return y >= 0 && y < a_.height; }
 
-  void plan_warp() {
+  // `row` here and in `warp` is counted as in the ring of keys.
+  void plan_warp(int64_t row, int64_t rows) {
     const float* motion = a_.motion + tile_.image * a_.motion_height * a_.motion_width * 2;
-    for (int64_t r = 0; r < rows_ + a_.kernel_size + 1; ++r) {
-      const int64_t y = tile_.y_begin - pad_ - 1 + r;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t y = tile_.y_begin - pad_ + row + r;
       if (inside(y)) plan_row(geometry(), motion, y, tile_.x_begin - pad_ - 1, b_.warped.columns, b_.warp[r]);
     }
   }
 
   WarpGeometry geometry() const { return {a_.height, a_.width, a_.motion_height, a_.motion_width, a_.sampling}; }
 
-  // One channel; the same pixels of the next one are asked for on the way.
-  void warp(int64_t c) {
+  // The rows that are planned, of one channel; the same pixels of one further on are asked for on the way.
+  void warp(int64_t c, int64_t row, int64_t rows, float* output) {
     const int64_t plane_size = a_.height * a_.width, columns = b_.warped.columns;
     const float* const plane = a_.keyframe_feature + (tile_.image * a_.channels + c) * plane_size;
-    const float* const ahead = plane + (c + 1 < a_.channels ? plane_size : 0);
+    const float* const ahead = plane + smaller(kAskedAhead, a_.channels - 1 - c) * plane_size;
     const int64_t right = geometry().step_right(), down = geometry().step_down();
-    for (int64_t r = 0; r < rows_ + a_.kernel_size + 1; ++r) {
-      float* const output = b_.warped.at(r, 0);
-      if (!inside(tile_.y_begin - pad_ - 1 + r)) {
+    for (int64_t r = 0; r < rows; ++r, output += columns) {
+      if (!inside(tile_.y_begin - pad_ + row + r)) {
         clear(output, columns);
         continue;
       }
       for (int64_t j = 0; j < columns; j += kLanes) {
         __builtin_prefetch(ahead + down + b_.warp[r].offset[j]);
+        __builtin_prefetch(ahead + down + right + b_.warp[r].offset[j + kLanes - 1]);
         store(output + j, sample(plane, right, down, b_.warp[r], j));
       }
       clear_outside(output, columns, tile_.x_begin - pad_ - 1, a_.width);
     }
   }
 
+  static SeenRows seen(const Planes& above, int64_t c, const Planes& rows) {
+    SeenRows result{{above.at(c, 0), above.at(c, 1)}};
+    for (int r = 0; r < kStripRows; ++r) result.row[2 + r] = rows.at(0, r);
+    return result;
+  }
+
+  static void keep(const Planes& rows, int64_t c, const Planes& above) {
+    for (int64_t j = 0; j < 2 * rows.columns; j += kLanes)
+      store(above.at(c, 0) + j, load(rows.at(0, kStripRows - 2) + j));
+  }
+
   // Zeros outside the image, not convolutions of the zeros there.
-  void make_keys_and_values(int64_t c, int64_t i) {
-    const int64_t columns = b_.keys.columns, x_first = tile_.x_begin - pad_;
-    for (int64_t r = 0; r < rows_ + a_.kernel_size - 1; ++r) {
-      float *const key = b_.keys.at(r, i), *const value = b_.values.at(r, c);
-      if (!inside(tile_.y_begin - pad_ + r)) {
-        clear(key, columns);
-        clear(value, columns);
-        continue;
+  void make_keys_and_values(int64_t c, int64_t row) {
+    const int64_t columns = b_.keys.columns;
+    warp(c, row + 1, kStripRows, b_.warped.at(0, 0));
+    float* const made[2] = {b_.keys.at(row, c), b_.values.at(row, c)};
+    const int64_t row_floats = b_.keys.row_floats;
+    convolve<2>(seen(b_.warped_above, c, b_.warped), {a_.key.weight + c * 9, a_.value.weight + c * 9},
+                {a_.key.bias[c], a_.value.bias[c]}, columns,
+                [&](int o, int64_t r, int64_t j, Floats pixels) { store(made[o] + r * row_floats + j, pixels); });
+    keep(b_.warped, c, b_.warped_above);
+    for (float* const first : made) {
+      for (int64_t r = 0; r < kStripRows; ++r) {
+        if (inside(tile_.y_begin - pad_ + row + r)) {
+          clear_outside(first + r * row_floats, columns, tile_.x_begin - pad_, a_.width);
+        } else {
+          clear(first + r * row_floats, columns);
+        }
       }
-      convolve_row<2>(b_.warped, r, {a_.key.weight + c * 9, a_.value.weight + c * 9},
-                      {a_.key.bias[c], a_.value.bias[c]}, columns, {key, value});
-      clear_outside(key, columns, x_first, a_.width);
-      clear_outside(value, columns, x_first, a_.width);
     }
   }
 
@@ -177,7 +223,7 @@ class TileWork {
   // Resizes row `index` of an LR plane in x; the same row of the next channel is asked for on the way.
   void resize_row(const float* plane, int64_t index, int64_t next_plane) {
     const float* const from = plane + index * a_.lr_width;
-    float* const to = b_.lr.at(index % 2, 0);
+    float* const to = b_.lr.at(0, index % 2);
     const int32_t last = static_cast<int32_t>(a_.lr_width - 1);
     for (int64_t j = 0; j < b_.lr.columns; j += kLanes) {
       const int32_t base = b_.lr_first[j], reach = b_.lr_first[j + kLanes - 1] - base;
@@ -195,26 +241,25 @@ class TileWork {
     }
   }
 
-  void resize(int64_t c) {
+  // Rows y to y + rows − 1 of one channel.
+  void resize(int64_t c, int64_t y, int64_t rows, float* output) {
     const int64_t plane_size = a_.lr_height * a_.lr_width, columns = b_.resized.columns;
     const float* const plane = a_.lr_feature + (tile_.image * a_.channels + c) * plane_size;
     const int64_t next_plane = c + 1 < a_.channels ? plane_size : 0;
     int64_t held[2] = {-1, -1};  // which LR rows `lr` has
-    for (int64_t r = 0; r < rows_ + 2; ++r) {
-      const int64_t y = tile_.y_begin - 1 + r;
-      float* const output = b_.resized.at(r, 0);
-      if (!inside(y)) {
+    for (int64_t r = 0; r < rows; ++r, output += columns) {
+      if (!inside(y + r)) {
         clear(output, columns);
         continue;
       }
-      const Neighbours rows = corners_aligned(y, a_.lr_height, a_.height);
-      const int64_t both[2] = {rows.first, rows.second};
+      const Neighbours lr_rows = corners_aligned(y + r, a_.lr_height, a_.height);
+      const int64_t both[2] = {lr_rows.first, lr_rows.second};
       for (const int64_t index : both) {
         if (held[index % 2] != index) resize_row(plane, index, next_plane);
         held[index % 2] = index;
       }
-      const float *upper = b_.lr.at(rows.first % 2, 0), *lower = b_.lr.at(rows.second % 2, 0);
-      const Floats share = splat(static_cast<float>(rows.share));
+      const float *upper = b_.lr.at(0, lr_rows.first % 2), *lower = b_.lr.at(0, lr_rows.second % 2);
+      const Floats share = splat(static_cast<float>(lr_rows.share));
       for (int64_t j = 0; j < columns; j += kLanes) {
         store(output + j, load(upper + j) + (load(lower + j) - load(upper + j)) * share);
       }
@@ -222,59 +267,69 @@ class TileWork {
     }
   }
 
-  void make_queries(int64_t c, int64_t i) {
-    for (int64_t r = 0; r < rows_; ++r) {
-      convolve_row<1>(b_.resized, r, {a_.query.weight + c * 9}, {a_.query.bias[c]}, b_.queries.columns,
-                      {b_.queries.at(r, i)});
+  void make_queries(int64_t c, int64_t y) {
+    resize(c, y + 1, kStripRows, b_.resized.at(0, 0));
+    const SeenRows rows = seen(b_.resized_above, c, b_.resized);
+    convolve<1>(rows, {a_.query.weight + c * 9}, {a_.query.bias[c]}, tile_.x_end - tile_.x_begin,
+                [&](int, int64_t r, int64_t j, Floats pixels) {
+                  store(b_.queries.at(r, j / kLanes, c), pixels);
+                  store(b_.fused.at(r, j / kLanes, c), load(rows.row[r + 1] + j + 1));
+                });
+    keep(b_.resized, c, b_.resized_above);
+  }
+
+  // kQueryRows rows of the strip at y, from its row `row` on.
+  void attend(int64_t y, int64_t row) {
+    const int64_t rows = smaller(kQueryRows, tile_.y_end - y - row), ring_row = y + row - tile_.y_begin;
+    const int64_t vectors = divide_up(tile_.x_end - tile_.x_begin, kLanes);
+    const auto block = [&](int64_t c) {
+      return Attention{vectors, smaller(kStripChannels, a_.channels - c), a_.kernel_size, b_.keys.columns, b_.scores};
+    };
+    for (int64_t c = 0; c < a_.channels; c += kStripChannels) {
+      score(block(c), {b_.queries.at(row, 0, c), kPixelFloats, kLanes, b_.queries.vector_floats}, rows, c == 0,
+            [&](int64_t i) { return b_.keys.at(ring_row + i, c); });
+    }
+    softmax(block(0), rows);
+    for (int64_t c = 0; c < a_.channels; c += kStripChannels) {
+      const Sums sums = {b_.fused.at(row, 0, c), kPixelFloats, kLanes, b_.fused.vector_floats};
+      weigh(block(c), sums, rows, [&](int64_t i) { return b_.values.at(ring_row + i, c); });
+    }
+    for (int64_t v = 0; v < vectors; ++v) {
+      const float* const fused = b_.fused.at(row, v, 0);
+      constexpr int kClassBlock = 4;
+      int64_t n = 0;
+      for (; n + kClassBlock <= a_.classes; n += kClassBlock) classify<kClassBlock>(fused, n);
+      for (; n < a_.classes; ++n) classify<1>(fused, n);
+      write_logits(y + row, rows, tile_.x_begin + v * kLanes);
     }
   }
 
-  void fuse(int64_t c, int64_t channels, int64_t row, int64_t count, int64_t column) {
-    const Attention attention = b_.attention.at(row, column, channels);
-    for (int64_t i = 0; i < channels; ++i) {
-      for (int64_t r = 0; r < count; ++r) {
-        store(attention.sums + (i * kQueryRows + r) * kLanes, load(b_.fused.at(row + r, i) + column));
-      }
-    }
-    weigh(attention, count, [&](int64_t i) { return b_.values.at(row + i, c) + column; });
-    constexpr int kClassBlock = 4;
-    int64_t n = 0;
-    for (; n + kClassBlock <= a_.classes; n += kClassBlock) classify<kClassBlock>(attention, n, c, row, count, column);
-    for (; n < a_.classes; ++n) classify<1>(attention, n, c, row, count, column);
-  }
-
-  // Adds what a block of channels contributes to some classes' logits.
   template <int Classes>
-  void classify(const Attention& attention, int64_t first_class, int64_t c, int64_t row, int64_t count,
-                int64_t column) {
-    const float* weight = a_.head_weight + first_class * a_.channels + c;
+  void classify(const float* fused, int64_t first_class) {
+    const float* weight = a_.head_weight + first_class * a_.channels;
     Floats sum[Classes][kQueryRows];
     for (int n = 0; n < Classes; ++n) {
-      for (int r = 0; r < kQueryRows; ++r) {
-        const bool first = c == 0 || r >= count;
-        sum[n][r] =
-            first ? splat(a_.head_bias[first_class + n]) : load(b_.logits.at(row + r, first_class + n) + column);
-      }
+      for (int r = 0; r < kQueryRows; ++r) sum[n][r] = splat(a_.head_bias[first_class + n]);
     }
-    const float* fused = attention.sums;
-    for (int64_t i = 0; i < attention.channels; ++i, fused += kQueryRows * kLanes) {
+    for (int64_t i = 0; i < a_.channels; ++i, fused += kPixelFloats) {
       Floats pixels[kQueryRows];
       for (int r = 0; r < kQueryRows; ++r) pixels[r] = load_once(fused + r * kLanes);
       for (int n = 0; n < Classes; ++n) {
         for (int r = 0; r < kQueryRows; ++r) sum[n][r] += weight[n * a_.channels + i] * pixels[r];
       }
     }
+    float* const logits = b_.logits + first_class * kPixelFloats;
     for (int n = 0; n < Classes; ++n) {
-      for (int64_t r = 0; r < count; ++r) store(b_.logits.at(row + r, first_class + n) + column, sum[n][r]);
+      for (int r = 0; r < kQueryRows; ++r) store(logits + n * kPixelFloats + r * kLanes, sum[n][r]);
     }
   }
 
-  void write_logits() {
+  void write_logits(int64_t y, int64_t rows, int64_t x) {
     for (int64_t n = 0; n < a_.classes; ++n) {
-      float* const plane = a_.output + (tile_.image * a_.classes + n) * a_.height * a_.width;
-      for (int64_t r = 0; r < rows_; ++r) {
-        write_row(b_.logits.at(r, n), tile_.x_end - tile_.x_begin,
-                  plane + (tile_.y_begin + r) * a_.width + tile_.x_begin);
+      float* const output = a_.output + ((tile_.image * a_.classes + n) * a_.height + y) * a_.width + x;
+      for (int64_t r = 0; r < rows; ++r) {
+        store_first(output + r * a_.width, load(b_.logits + n * kPixelFloats + r * kLanes),
+                    smaller(kLanes, tile_.x_end - x));
       }
     }
   }
@@ -282,12 +337,12 @@ class TileWork {
   const CreffArguments& a_;
   const Buffers& b_;
   const Tile& tile_;
-  const int64_t pad_, rows_;
+  const int64_t pad_;
 };
 
 void run(const CreffArguments& a, int64_t task, void* scratch) {
   Arena arena(scratch);
-  const Tiles tiles(a.height, a.width);
+  const Tiles tiles = tiles_of(a);
   const Buffers b = lay_out(a, tiles, arena);
   const Tile tile = tiles.tile(task);
   TileWork(a, b, tile).run();

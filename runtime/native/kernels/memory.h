@@ -45,10 +45,15 @@ inline void clear_outside(float* row, int64_t columns, int64_t x_first, int64_t 
 inline void copy_row(const float* image_row, int64_t image_width, int64_t x_first, int64_t columns, float* to) {
   const int64_t left = clamp(-x_first, 0, columns), right = clamp(image_width - x_first, left, columns);
   const float* const from = image_row + x_first;
-  for (int64_t j = 0; j < columns; j += kLanes) {
+  const auto copy_part = [&](int64_t j) {
     const int64_t low = clamp(left - j, 0, kLanes), high = clamp(right - j, low, kLanes);
-    store(to + j, high - low == kLanes ? load(from + j) : load_between(from + j, low, high));
-  }
+    store(to + j, load_between(from + j, low, high));
+  };
+  const int64_t whole = smaller(round_up(left, kLanes), columns);
+  int64_t j = 0;
+  for (; j < whole; j += kLanes) copy_part(j);
+  for (; j + kLanes <= right; j += kLanes) store(to + j, load(from + j));
+  for (; j < columns; j += kLanes) copy_part(j);
 }
 
 // `count` pixels to where nothing may be written past them.

@@ -47,6 +47,31 @@ inline Floats load_once(const float* from) {
   return value;
 }
 
+#if defined(__AVX512F__)
+template <int first, int Count>
+__attribute__((always_inline)) inline void shift_into(__m512i low, __m512i high, Floats (&shifted)[Count]) {
+  if constexpr (first < Count) {
+    shifted[first] = (Floats)_mm512_alignr_epi32(high, low, first);
+    shift_into<first + 1>(low, high, shifted);
+  }
+}
+#endif
+
+// Sets shifted[d] to the vector that lies at from[d]. Up to a vector more is read. AVX-512 shifts in registers, as
+// nearly every unaligned load there would touch two cache lines and cost as much as two.
+template <int Count>
+inline void load_shifts(const float* from, Floats (&shifted)[Count]) {
+#if defined(__AVX512F__)
+  if (Count > 2) {
+    const __m512i low = (__m512i)load_once(from), high = (__m512i)load_once(from + kLanes);
+    shifted[0] = (Floats)low;
+    shift_into<1>(low, high, shifted);
+    return;
+  }
+#endif
+  for (int d = 0; d < Count; ++d) shifted[d] = load_once(from + d);
+}
+
 // All ones in the lanes from `low` to `high` − 1, for 0 <= low <= high <= kLanes.
 inline Ints lanes_between(int64_t low, int64_t high) {
   Ints lane;
@@ -99,7 +124,29 @@ inline Floats gather(const float* from, Ints index) {
 #endif
 }
 
-// The same where every index is in [0, kLanes) and that many floats can be read.
+// from[index[lane]] and the float after it in each lane: half the reads of two gathers.
+inline void gather_pairs(const float* from, Ints index, Floats& first, Floats& second) {
+#if defined(__AVX512F__)
+  const __m512 low = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_castsi512_si256((__m512i)index), from, 4));
+  const __m512 high = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_extracti64x4_epi64((__m512i)index, 1), from, 4));
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  first = (Floats)_mm512_permutex2var_ps(low, even, high);
+  second = (Floats)_mm512_permutex2var_ps(low, _mm512_or_si512(even, _mm512_set1_epi32(1)), high);
+#elif defined(__AVX2__)
+  // In the order in which the shuffles below put them together.
+  const __m256i order = _mm256_permute4x64_epi64((__m256i)index, 0xd8);
+  const double* const pairs = reinterpret_cast<const double*>(from);
+  const __m256 low = _mm256_castpd_ps(_mm256_i32gather_pd(pairs, _mm256_castsi256_si128(order), 4));
+  const __m256 high = _mm256_castpd_ps(_mm256_i32gather_pd(pairs, _mm256_extracti128_si256(order, 1), 4));
+  first = (Floats)_mm256_shuffle_ps(low, high, 0x88);
+  second = (Floats)_mm256_shuffle_ps(low, high, 0xdd);
+#else
+  first = gather(from, index);
+  second = gather(from + 1, index);
+#endif
+}
+
+// from[index[lane]] where every index is in [0, kLanes) and that many floats can be read.
 inline Floats permute(const float* from, Ints index) {
 #if defined(__AVX512F__)
   return (Floats)_mm512_permutexvar_ps((__m512i)index, _mm512_loadu_ps(from));
@@ -148,6 +195,7 @@ inline Floats exp_of_negative(Floats x) {
 }
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+constexpr int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t clamp(int64_t value, int64_t low, int64_t high) { return smaller(larger(value, low), high); }

@@ -178,7 +178,12 @@ __attribute__((always_inline)) inline Floats sample(const float* plane, int64_t 
     for (int tap = 0; tap < 4; ++tap) taps[tap] = load(corner[tap] + plan.offset[j]);
   } else if (runs == kScattered) {
     const Ints offset = load(plan.offset + j);
-    for (int tap = 0; tap < 4; ++tap) taps[tap] = gather(corner[tap], offset);
+    if (right == 1) {
+      gather_pairs(plane, offset, taps[0], taps[1]);
+      gather_pairs(plane + down, offset, taps[2], taps[3]);
+    } else {
+      for (int tap = 0; tap < 4; ++tap) taps[tap] = gather(corner[tap], offset);
+    }
   } else {
     const int64_t left_start = plan.offset[j], right_start = plan.offset[j + runs] - static_cast<int64_t>(runs);
     for (int tap = 0; tap < 4; ++tap) {
