@@ -60,11 +60,11 @@ def exported_as(name: str, weights: dict[str, torch.Tensor]) -> Family:
     return attending(CAMVID_11) if "7×7" in name else edge_family(CAMVID_11)
 
 
-def measure(bundle: Path, camvid: Path) -> EvaluationReport:
+def measure(bundle: Path, camvid: Path, *, zero_motion: bool) -> EvaluationReport:
     """Evaluate as the README does."""
     predictor = BundlePredictor(read_bundle(bundle), threads=usable_cores())
     encoding = Encoding("libx264", 1_500_000, 12, Fraction(15))
-    return evaluate(predictor, open_dataset(camvid, "val"), encoding, zero_motion=True)
+    return evaluate(predictor, open_dataset(camvid, "val"), encoding, zero_motion=zero_motion)
 
 
 def main() -> None:
@@ -97,7 +97,7 @@ def main() -> None:
         hr = torch.load(given.hr, weights_only=True)
         bundle = folder / "ablation.arseg"
         export_bundle(exported_as(name, weights), hr=hr, lr=weights, out=bundle)
-        methods = measure(bundle, given.camvid).methods
+        methods = measure(bundle, given.camvid, zero_motion=name == "without motion").methods
         scores = methods[ZERO_MOTION if name == "without motion" else LR if name == "LR alone" else AR]
         results[name] = {
             "validation": outcome.miou,
