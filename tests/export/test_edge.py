@@ -61,9 +61,9 @@ def test_lr_feature_has_the_size_of_the_keyframes(size: tuple[int, int]) -> None
     assert lr_feature.shape == feature.shape
 
 
-def test_lr_costs_little_more_than_hr_at_its_size() -> None:
+def test_lr_costs_three_tenths_more_than_hr_at_its_size() -> None:
     macs = count_macs(EDGE, (720, 960), [0.5])
-    assert macs.lr["0.5"] < 1.2 * macs.hr / 4
+    assert macs.lr["0.5"] < 1.3 * macs.hr / 4
 
 
 def test_new_families_sample_and_chain_consistently() -> None:
