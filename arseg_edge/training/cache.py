@@ -19,7 +19,8 @@ import numpy as np
 from arseg_edge.datasets import Dataset
 from arseg_edge.datasets.encode import Encoding
 from arseg_edge.errors import OutputError
-from arseg_edge.training.pairs import Item, LabelledFrame, Pair, StillAt, list_items, make_pair
+from arseg_edge.training.pairs import Item, LabelledFrame, Pair, list_items, make_pair
+from arseg_edge.training.values import StillAt
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,10 @@ from arseg_edge.datasets.encode import Encoding, encode_clip
 from arseg_edge.datasets.passing import Thing, cut_out, let_pass
 from arseg_edge.errors import DatasetError, UsageError
 from arseg_edge.runtime import read_motion
+from arseg_edge.training.values import StillAt
 
 Image = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8]
-StillAt = Literal["last", "anywhere"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from arseg_edge.errors import UsageError
-from arseg_edge.training.pairs import StillAt
 from arseg_edge.training.recipes import recipe
 from arseg_edge.training.setting_table import SETTINGS
-from arseg_edge.training.values import DataSource
+from arseg_edge.training.values import DataSource, StillAt
 
 S = TypeVar("S", bound="HrSettings")
 

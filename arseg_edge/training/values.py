@@ -9,7 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+StillAt = Literal["last", "anywhere"]
+"""Which frame of the clip that is made of a still is the still itself."""
 
 
 @dataclass(frozen=True)
