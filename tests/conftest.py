@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ SHARED = TESTS.parent.parent / "shared"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts this in the background lets it ignore Ctrl-C, which tests and what they run would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "long: runs for minutes; left out unless chosen with -m long")
     config.addinivalue_line("markers", "cuda: needs a CUDA device; ARSEG_EDGE_REQUIRE_CUDA=1 makes its lack fail")
 

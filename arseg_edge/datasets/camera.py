@@ -72,17 +72,16 @@ def simulate_clip(image: Image, length: int, rng: np.random.Generator, still_at:
     # The speed changes over the clip by up to a third.
     acceleration = rng.uniform(-0.03, 0.03)
     gain, noise = rng.normal(0, 0.004), rng.uniform(0, 2.5)
-    frames, origin = [], np.stack([x, y], axis=-1)
+    frames, here = [], np.stack([x, y], axis=-1)
     for before in range(at, at - length, -1):
         travelled = np.float32(before * (1 + acceleration * before))
         # That many frames before the still a pixel showed what has moved on since.
-        origin = np.stack([x, y], axis=-1) + travelled * velocity
+        origin = here + travelled * velocity
         if before == 0:
             frames.append(image)
             continue
-        moved = cv2.remap(
-            image, origin[..., 0], origin[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-        )  # fmt: skip
+        across, down = origin[..., 0], origin[..., 1]
+        moved = cv2.remap(image, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         grain = rng.standard_normal(image.shape[:2], np.float32)[..., None] * noise
         exposed = moved * np.float32(np.exp(gain * before)) + grain
         frames.append(np.clip(exposed + 0.5, 0, 255).astype(np.uint8))

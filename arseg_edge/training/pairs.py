@@ -20,7 +20,6 @@ from arseg_edge.runtime import read_motion
 from arseg_edge.training.values import StillAt
 
 Image = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,17 +106,19 @@ def make_pair(
     """
     farthest = encoding.interval - 1 if item.sequence.is_still else min(encoding.interval - 1, item.index)
     back = min(distance, farthest) if distance is not None else int(rng.integers(1, farthest + 1))
+    frames = _recorded(item, back)
     path = item.sequence.labels[item.index]
     labels = dataset.read_labels(path)
-    frames, labels = _clip(item, labels, back, stills, rng)
-    if passing and item.sequence.is_still and labels.shape == frames[-1].shape[:2]:
-        things = [_thing_of_another(dataset, rng) for _ in range(rng.integers(passing + 1))]
-        frames, labels = let_pass(frames, labels, [thing for thing in things if thing is not None], rng)
     if labels.shape != frames[-1].shape[:2]:
         raise DatasetError(
             f"{path}: labels of {labels.shape[0]}×{labels.shape[1]} for a frame of "
             f"{frames[-1].shape[0]}×{frames[-1].shape[1]}: give them the size of the frame"
         )
+    if item.sequence.is_still:
+        at = int(rng.integers(back + 1)) if stills == "anywhere" else None
+        simulated = simulate_clip(frames[0], back + 1, rng, at)
+        things = _things_of_others(dataset, passing, rng)
+        frames, labels = let_pass(simulated.frames, simulated.labels(labels), things, rng)
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mkv"
         encode_clip(_even(frames), clip, replace(encoding, interval=max(encoding.interval, back + 1)))
@@ -128,34 +129,32 @@ def make_pair(
     return Pair(frame.rgb, labels[:height, :width], keyframe.rgb, frame.motion.astype(np.float16), back)
 
 
-def _clip(
-    item: Item, labels: Labels, back: int, stills: StillAt, rng: np.random.Generator
-) -> tuple[Sequence[Image], Labels]:
-    """Return the frames from the keyframe on, and the last one's labels."""
+def _recorded(item: Item, back: int) -> Sequence[Image]:
+    """Return the frames from the keyframe on, as they are on disk; of a still that one."""
     sequence = item.sequence
-    if sequence.is_still and isinstance(sequence.frames, tuple):
-        still = read_image(sequence.frames[0])
-        simulated = simulate_clip(still, back + 1, rng, int(rng.integers(back + 1)) if stills == "anywhere" else None)
-        # Labels of another size are reported as they are.
-        return simulated.frames, simulated.labels(labels) if labels.shape == still.shape[:2] else labels
     if isinstance(sequence.frames, tuple):
-        return [read_image(path) for path in sequence.frames[item.index - back : item.index + 1]], labels
+        return [read_image(path) for path in sequence.frames[max(item.index - back, 0) : item.index + 1]]
     frames = list(islice(sequence.read_frames(), item.index - back, item.index + 1))
     if len(frames) <= back:
         raise DatasetError(
             f"{sequence.frames}: ends before frame {item.index}, which {sequence.labels[item.index]} labels: repair it "
             "or remove the label"
         )
-    return frames, labels
+    return frames
 
 
-def _thing_of_another(dataset: Dataset, rng: np.random.Generator) -> Thing | None:
-    """Cut something out of a still of the data set; there may be nothing in it that can be."""
+def _things_of_others(dataset: Dataset, most: int, rng: np.random.Generator) -> list[Thing]:
+    """Cut up to ``most`` things out of stills of the data set; not every still has one."""
+    if not most:
+        return []
     stills = [sequence for sequence in dataset.sequences if sequence.is_still]
-    chosen = stills[rng.integers(len(stills))]
-    assert isinstance(chosen.frames, tuple)
-    image, labels = read_image(chosen.frames[0]), dataset.read_labels(chosen.labels[0])
-    return cut_out(image, labels, rng) if labels.shape == image.shape[:2] else None
+    things = []
+    for _ in range(rng.integers(most + 1)):
+        chosen = stills[rng.integers(len(stills))]
+        image, labels = next(chosen.read_frames()), dataset.read_labels(chosen.labels[0])
+        if labels.shape == image.shape[:2]:
+            things.append(cut_out(image, labels, rng))
+    return [thing for thing in things if thing is not None]
 
 
 def _even(frames: Sequence[Image]) -> list[Image]:
