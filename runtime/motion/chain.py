@@ -66,18 +66,27 @@ class MotionChain(ABC):
         Raises:
             SequenceError: before any ``restart``, or when the size is not that of the keyframe.
         """
-        height, width = self._size
         if not self._positions or (blocks.height, blocks.width) != self._size:
             raise SequenceError(
                 f"motion of {blocks.width}x{blocks.height} pixels does not follow a keyframe of that size; "
                 "restart the chain first"
             )
+        known = [each[: blocks.height] for each in reversed(self._positions)]
+        positions = next(self._buffers)
+        motion = self._join(blocks, known, positions)
+        self._positions.append(positions)
+        return motion
+
+    def _join(self, blocks: BlockMotion, known: list[npt.NDArray[Any]], positions: npt.NDArray[Any]) -> Motion:
+        """A frame's motion, from the positions of the frames before, the last one first, each [H, W, 2].
+
+        Writes the frame's own to ``positions``, which goes down to the end of the last row of blocks.
+        """
+        height, width = self._size
         steps, references = widened(self._steps(blocks.vectors), width), widened(blocks.reference, width)
-        before, *older = [
-            self._positions[-1 - min(back, len(self._positions) - 1)][:height]
-            for back in range(max(0, int(references.max(initial=0))) + 1)
-        ]
-        positions, motion = next(self._buffers), np.empty((height, width, 2), np.float32)
+        farthest = max(0, int(references.max(initial=0)))
+        before, *older = [known[min(back, len(known) - 1)] for back in range(farthest + 1)]
+        motion = np.empty((height, width, 2), np.float32)
         count = max(1, _BAND // (BLOCK * width))
         scratch = np.empty_like(self._grid[: count * BLOCK])
         for first in range(0, len(steps), count):
@@ -93,7 +102,6 @@ class MotionChain(ABC):
             # NumPy would first make both float32, and take twice as long.
             np.subtract(found, grid, out=places)
             motion[pixels] = places[: height - pixels.start]
-        self._positions.append(positions)
         return motion
 
     def adopt(self, motion: Motion) -> None:

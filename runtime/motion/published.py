@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.runtime.motion.agreement import look_up
-from arseg_edge.runtime.motion.chain import MotionChain
+from arseg_edge.runtime.motion.chain import Motion, MotionChain
+from arseg_edge.runtime.motion.native import chain_published
+from arseg_edge.runtime.motion.vectors import BlockMotion
 
 _FAR = 1 << 14  # beyond any picture, and its sum with a coordinate still fits into 16 bits
 
@@ -23,6 +25,10 @@ class PublishedChain(MotionChain):
     """Whole pixels, halves rounded to even."""
 
     dtype = np.int16
+
+    def _join(self, blocks: BlockMotion, known: list[npt.NDArray[Any]], positions: npt.NDArray[Any]) -> Motion:
+        motion = chain_published(blocks.displacement, blocks.reference, known, positions[: blocks.height])
+        return super()._join(blocks, known, positions) if motion is None else motion
 
     @staticmethod
     def _steps(vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:

@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from arseg_edge.runtime.motion.native import grid_vectors
+
 BLOCK: Final = 8
 """Side of a block in pixels."""
 
@@ -135,7 +137,12 @@ class ListedVectors:
 
 def listed_vectors(records: VectorRecords, height: int, width: int) -> ListedVectors:
     """Put all vectors of a ``height`` x ``width`` picture on the grid."""
-    return ListedVectors(block_motion(records, height, width), block_motion(records, height, width, future=True))
+    blocks = -(-height // BLOCK), -(-width // BLOCK)
+    if (found := grid_vectors(records, height, width, blocks)) is not None:
+        past, future = (BlockMotion(*each, height, width) for each in zip(*found, strict=True))
+    else:
+        past, future = (block_motion(records, height, width, future=future) for future in (False, True))
+    return ListedVectors(past, future)
 
 
 class PixelVectors:

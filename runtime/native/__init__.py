@@ -1,7 +1,7 @@
-"""The native operators: a shared library that ONNX Runtime loads, built from the C++ beside this file.
+"""The native library, built from the C++ beside this file: kernels for ONNX Runtime, and parts of motion.
 
-It is optional. Every operator is in the model as a function of standard ONNX operators too, which run where the library
-was not built, or where ``ARSEG_EDGE_NATIVE=0`` turns it off.
+It is optional. Every operator is in the model as a function of standard ONNX operators too, and motion is in Python
+too; they run where the library was not built, or where ``ARSEG_EDGE_NATIVE=0`` turns it off.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -41,6 +42,12 @@ def library_path() -> Path | None:
     return None if _turned_off() else _find()
 
 
+def library() -> ctypes.CDLL | None:
+    """The library itself, for its functions that are called from Python; ``None`` also where it does not load."""
+    path = library_path()
+    return None if path is None else _loaded(path)
+
+
 def state() -> NativeState:
     """Look at the library without registering it. Loads it into the process."""
     path = _find()
@@ -66,5 +73,18 @@ def _turned_off() -> bool:
 
 def _find() -> Path | None:
     # An editable install has the sources in one folder of this package's path and the library in another.
-    candidates = (Path(folder) / _NAME for folder in __path__)
+    return _found_in(tuple(__path__))
+
+
+@cache  # asked for each frame of a video
+def _found_in(folders: tuple[str, ...]) -> Path | None:
+    candidates = (Path(folder) / _NAME for folder in folders)
     return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _loaded(path: Path) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        return None

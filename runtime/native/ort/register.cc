@@ -1,4 +1,4 @@
-// The library's entry points.
+// The library's entry points for ONNX Runtime and reports; those for motion are in `motion/`.
 
 #include <cstdio>
 #include <initializer_list>
@@ -7,14 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "export.h"
 #include "operators/operators.h"
 #include "ort/adapter.h"
-
-#if defined(_WIN32)
-#define ARSEG_EXPORT extern "C" __declspec(dllexport)
-#else
-#define ARSEG_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 namespace arseg {
 namespace {

@@ -1,0 +1,114 @@
+"""The parts of motion that the native library does, several times as fast as NumPy and OpenCV.
+
+Each function has a twin in Python at its caller's, with the same results to the bit, which takes over where a function
+gives None: where the library is missing or turned off, and for arrays of another form than expected.
+The library is called through ``ctypes``, which lets other threads run meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from arseg_edge.runtime.native import library
+
+RECORD: Final = np.dtype(
+    [
+        ("source", np.int32),
+        ("w", np.uint8),
+        ("h", np.uint8),
+        ("src_x", np.int16),
+        ("src_y", np.int16),
+        ("dst_x", np.int16),
+        ("dst_y", np.int16),
+        ("flags", np.uint64),
+        ("motion_x", np.int32),
+        ("motion_y", np.int32),
+        ("motion_scale", np.uint16),
+    ],
+    align=True,
+)
+"""FFmpeg's ``AVMotionVector``."""
+
+_SIZES: Final = [ctypes.c_int64] * 4  # height, width, rows, columns
+_ARRAY: Final = ctypes.c_void_p
+_ARGUMENTS: Final[dict[str, list[Any]]] = {
+    "arseg_published": [*_SIZES, _ARRAY, _ARRAY, _ARRAY, ctypes.c_int64, _ARRAY, _ARRAY],
+    "arseg_vectors": [*_SIZES, _ARRAY, ctypes.c_int64, _ARRAY, _ARRAY],
+}
+"""As ``runtime/native/motion/motion.h`` declares them."""
+
+
+def chain_published(
+    displacement: npt.NDArray[np.float32],
+    reference: npt.NDArray[np.int8],
+    known: Sequence[npt.NDArray[np.int16]],
+    positions: npt.NDArray[np.int16],
+) -> npt.NDArray[np.float32] | None:
+    """One more frame of H x W pixels for ``PublishedChain``: its motion to the keyframe, [H, W, 2] in pixels.
+
+    Args:
+        displacement: of its blocks, [rows, columns, 2] in pixels.
+        reference: of its blocks, [rows, columns].
+        known: positions in the keyframe of the frames before, the last one first, each [H, W, 2].
+        positions: the same of this frame; written.
+    """
+    function = _function("arseg_published")
+    (height, width), blocks = positions.shape[:2], reference.shape
+    if (
+        function is None
+        or not all(_is(each, np.int16, (height, width, 2)) for each in (*known, positions))
+        or not _is(displacement, np.float32, (*blocks, 2))
+        or not _is(reference, np.int8, blocks)
+    ):
+        return None
+    motion = np.empty((height, width, 2), np.float32)
+    frames = (ctypes.c_void_p * len(known))(*[each.ctypes.data for each in known])
+    done = function(
+        *(height, width, *blocks),
+        *(displacement.ctypes.data, reference.ctypes.data, frames, len(known)),
+        *(positions.ctypes.data, motion.ctypes.data),
+    )
+    return motion if done else None
+
+
+def grid_vectors(
+    records: npt.NDArray[Any], height: int, width: int, blocks: tuple[int, int]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]] | None:
+    """The records [n] of a ``height`` x ``width`` picture on its grid of ``blocks`` (rows, columns).
+
+    Displacements [2, rows, columns, 2] in pixels, and references [2, rows, columns]: of list 0 and of list 1.
+    """
+    function = _function("arseg_vectors")
+    if function is None or not _is(records, RECORD, (len(records),)):
+        return None
+    displacement, reference = np.empty((2, *blocks, 2), np.float32), np.empty((2, *blocks), np.int8)
+    done = function(
+        *(height, width, *blocks),
+        *(records.ctypes.data, len(records)),
+        *(displacement.ctypes.data, reference.ctypes.data),
+    )
+    return (displacement, reference) if done else None
+
+
+def _is(array: npt.NDArray[Any], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bool:
+    return array.shape == shape and array.dtype == dtype and array.flags.c_contiguous
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    loaded = library()
+    return None if loaded is None else _declared(loaded, name)
+
+
+@cache
+def _declared(loaded: ctypes.CDLL, name: str) -> Callable[..., int] | None:
+    # Sources can be newer than the library that was built from them.
+    function: Any = getattr(loaded, name, None)
+    if function is not None:
+        function.argtypes, function.restype = _ARGUMENTS[name], ctypes.c_int
+    return cast("Callable[..., int] | None", function)
