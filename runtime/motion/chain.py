@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.errors import SequenceError
+from arseg_edge.runtime.motion.recycled import RecycledArrays
 from arseg_edge.runtime.motion.vectors import BLOCK, BlockMotion, widened
 
 REFERENCES: Final = 3
@@ -46,6 +47,7 @@ class MotionChain(ABC):
         self._positions: deque[npt.NDArray[Any]] = deque(maxlen=REFERENCES)
         self._buffers: Iterator[npt.NDArray[Any]] = iter(())
         """Positions are kept in one after the other; by the time one comes again, it is forgotten."""
+        self._motions = RecycledArrays((0, 0, 2), np.float32)
 
     def restart(self, height: int, width: int) -> None:
         """Begin at a keyframe of ``height`` x ``width`` pixels."""
@@ -55,6 +57,7 @@ class MotionChain(ABC):
             x, y = np.meshgrid(np.arange(width, dtype=self.dtype), np.arange(rows, dtype=self.dtype))
             self._grid = np.stack([x, y], axis=-1)
             self._buffers = cycle([np.empty_like(self._grid) for _ in range(REFERENCES + 1)])
+            self._motions = RecycledArrays((height, width, 2), np.float32)
         self._positions.clear()
         self._positions.append(self._grid)
 
@@ -72,21 +75,26 @@ class MotionChain(ABC):
                 "restart the chain first"
             )
         known = [each[: blocks.height] for each in reversed(self._positions)]
-        positions = next(self._buffers)
-        motion = self._join(blocks, known, positions)
+        positions, motion = next(self._buffers), self._motions.empty()
+        self._join(blocks, known, positions, motion)
         self._positions.append(positions)
         return motion
 
-    def _join(self, blocks: BlockMotion, known: list[npt.NDArray[Any]], positions: npt.NDArray[Any]) -> Motion:
-        """A frame's motion, from the positions of the frames before, the last one first, each [H, W, 2].
+    def _join(
+        self, blocks: BlockMotion, known: list[npt.NDArray[Any]], positions: npt.NDArray[Any], motion: Motion
+    ) -> None:
+        """Write a frame's ``positions`` and ``motion``.
 
-        Writes the frame's own to ``positions``, which goes down to the end of the last row of blocks.
+        Args:
+            blocks: the frame's vectors.
+            known: positions of the frames before, the last one first, [H, W, 2].
+            positions: down to the end of the last row of blocks.
+            motion: [H, W, 2].
         """
         height, width = self._size
         steps, references = widened(self._steps(blocks.vectors), width), widened(blocks.reference, width)
         farthest = max(0, int(references.max(initial=0)))
         before, *older = [known[min(back, len(known) - 1)] for back in range(farthest + 1)]
-        motion = np.empty((height, width, 2), np.float32)
         count = max(1, _BAND // (BLOCK * width))
         scratch = np.empty_like(self._grid[: count * BLOCK])
         for first in range(0, len(steps), count):
@@ -102,7 +110,6 @@ class MotionChain(ABC):
             # NumPy would first make both float32, and take twice as long.
             np.subtract(found, grid, out=places)
             motion[pixels] = places[: height - pixels.start]
-        return motion
 
     def adopt(self, motion: Motion) -> None:
         """Take a frame whose motion was found elsewhere, [H, W, 2]; rounded where the chain is in whole pixels.

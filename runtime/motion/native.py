@@ -1,7 +1,7 @@
 """The parts of motion that the native library does, several times as fast as NumPy and OpenCV.
 
 Each function has a twin in Python at its caller's, with the same results to the bit, which takes over where a function
-gives None: where the library is missing or turned off, and for arrays of another form than expected.
+gives False or None: where the library is missing or turned off, and for arrays of another form than expected.
 The library is called through ``ctypes``, which lets other threads run meanwhile.
 """
 
@@ -49,32 +49,34 @@ def chain_published(
     reference: npt.NDArray[np.int8],
     known: Sequence[npt.NDArray[np.int16]],
     positions: npt.NDArray[np.int16],
-) -> npt.NDArray[np.float32] | None:
-    """One more frame of H x W pixels for ``PublishedChain``: its motion to the keyframe, [H, W, 2] in pixels.
+    motion: npt.NDArray[np.float32],
+) -> bool:
+    """One more frame of H x W pixels for ``PublishedChain``: whether ``positions`` and ``motion`` were written.
 
     Args:
         displacement: of its blocks, [rows, columns, 2] in pixels.
         reference: of its blocks, [rows, columns].
         known: positions in the keyframe of the frames before, the last one first, each [H, W, 2].
-        positions: the same of this frame; written.
+        positions: the same of this frame.
+        motion: of this frame to the keyframe, [H, W, 2] in pixels.
     """
     function = _function("arseg_published")
-    (height, width), blocks = positions.shape[:2], reference.shape
+    pixels, blocks = (*positions.shape[:2], 2), reference.shape
     if (
         function is None
-        or not all(_is(each, np.int16, (height, width, 2)) for each in (*known, positions))
+        or not all(_is(each, np.int16, pixels) for each in (*known, positions))
+        or not _is(motion, np.float32, pixels)
         or not _is(displacement, np.float32, (*blocks, 2))
         or not _is(reference, np.int8, blocks)
     ):
-        return None
-    motion = np.empty((height, width, 2), np.float32)
+        return False
     frames = (ctypes.c_void_p * len(known))(*[each.ctypes.data for each in known])
     done = function(
-        *(height, width, *blocks),
+        *(*pixels[:2], *blocks),
         *(displacement.ctypes.data, reference.ctypes.data, frames, len(known)),
         *(positions.ctypes.data, motion.ctypes.data),
     )
-    return motion if done else None
+    return bool(done)
 
 
 def grid_vectors(

@@ -26,9 +26,12 @@ class PublishedChain(MotionChain):
 
     dtype = np.int16
 
-    def _join(self, blocks: BlockMotion, known: list[npt.NDArray[Any]], positions: npt.NDArray[Any]) -> Motion:
-        motion = chain_published(blocks.displacement, blocks.reference, known, positions[: blocks.height])
-        return super()._join(blocks, known, positions) if motion is None else motion
+    def _join(
+        self, blocks: BlockMotion, known: list[npt.NDArray[Any]], positions: npt.NDArray[Any], motion: Motion
+    ) -> None:
+        own = positions[: blocks.height]
+        if not chain_published(blocks.displacement, blocks.reference, known, own, motion):
+            super()._join(blocks, known, positions, motion)
 
     @staticmethod
     def _steps(vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:

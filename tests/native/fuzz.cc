@@ -1,5 +1,6 @@
 // Throws random and mostly hostile calls at the operators: ranks and sizes that do not fit, NaN, infinities, huge
 // displacements, every SIMD level. Each call must end in an `Error` or in a result; the sanitizers watch the memory.
+// Likewise at what Python calls for motion.
 //
 //     fuzz [cases = 100000] [seed = 0]
 
@@ -12,6 +13,7 @@
 #include <random>
 #include <vector>
 
+#include "motion/motion.h"
 #include "program.h"
 
 namespace arseg {
@@ -120,6 +122,79 @@ Outcome call(const MapAttributes& attributes, std::initializer_list<Shape> shape
   }
 }
 
+// Arrays of exactly their size, of any content.
+template <typename Element>
+std::unique_ptr<Element[]> noise(int64_t count) {
+  std::unique_ptr<Element[]> made(new Element[static_cast<size_t>(count)]);
+  char* const bytes = reinterpret_cast<char*>(made.get());
+  for (size_t i = 0; i < static_cast<size_t>(count) * sizeof(Element); ++i) bytes[i] = static_cast<char>(pick(0, 255));
+  return made;
+}
+
+// A size that must be refused, or nothing changed.
+bool spoil(Picture& picture) {
+  if (chance(90)) return false;
+  int64_t* const sides[] = {&picture.height, &picture.width, &picture.rows, &picture.columns};
+  const int64_t huge = std::numeric_limits<int64_t>::max();
+  *sides[pick(0, 3)] = one_of<int64_t>({0, -1, -huge - 1, kLargestSide + 1, int64_t{1} << 31, huge});
+  return true;
+}
+
+// A null pointer in place of the array now and then, which must be refused.
+template <typename Element>
+Element* or_null(Element* array, bool& refused) {
+  if (chance(98)) return array;
+  refused = true;
+  return nullptr;
+}
+
+Outcome checked(int done, bool refused) {
+  if (done == refused) std::abort();
+  return refused ? kRefused : kRan;
+}
+
+Outcome call_published() {
+  const int64_t height = size(), width = size(), count = pick(1, 3), pixels = height * width;
+  Picture picture{height, width, blocks_along(height), blocks_along(width)};
+  const int64_t cells = picture.rows * picture.columns;
+  const auto displacement = noise<Displacement>(cells);
+  for (int64_t i = 0; i < cells; ++i) {
+    if (chance(70)) displacement[i] = {number() * 20, number() * 20};
+  }
+  const auto reference = noise<int8_t>(cells);
+  const auto known = noise<Position>(pixels), positions = noise<Position>(pixels);
+  const auto motion = noise<Displacement>(pixels);
+  bool refused = spoil(picture);
+  const Position* frames[] = {known.get(), known.get(), known.get()};
+  frames[count - 1] = or_null(frames[count - 1], refused);
+  const int64_t known_count = chance(98) ? count : pick(-1, 0);
+  refused = refused || known_count < 1;
+  const int done = arseg_published(picture.height, picture.width, picture.rows, picture.columns,
+                                   or_null(displacement.get(), refused), or_null(reference.get(), refused), frames,
+                                   known_count, or_null(positions.get(), refused), or_null(motion.get(), refused));
+  return checked(done, refused);
+}
+
+Outcome call_vectors() {
+  const int64_t height = size(), width = size(), count = pick(0, 100);
+  Picture picture{height, width, blocks_along(height), blocks_along(width)};
+  const int64_t cells = picture.rows * picture.columns;
+  const auto records = noise<VectorRecord>(count);
+  for (int64_t i = 0; i < count; ++i) {
+    if (chance(10)) continue;
+    records[i].dst_x = static_cast<int16_t>(pick(-20, width + 20));
+    records[i].dst_y = static_cast<int16_t>(pick(-20, height + 20));
+  }
+  const auto displacement = noise<Displacement>(2 * cells);
+  const auto reference = noise<int8_t>(2 * cells);
+  bool refused = spoil(picture);
+  const int64_t listed = chance(98) ? count : -1;
+  refused = refused || listed < 0;
+  const int done = arseg_vectors(picture.height, picture.width, picture.rows, picture.columns, records.get(), listed,
+                                 or_null(displacement.get(), refused), or_null(reference.get(), refused));
+  return checked(done, refused);
+}
+
 Outcome one_case() {
   setenv("ARSEG_EDGE_SIMD", one_of({"", "baseline", "avx2", "avx512"}), 1);
   MapAttributes attributes;
@@ -132,7 +207,7 @@ Outcome one_case() {
     attributes.numbers[name] = chance(99) ? 0.4f : number();
   }
   const int64_t n = pick(1, 2), c = chance(99) ? size() : one_of<int64_t>({512, 4096, 4097}), h = size(), w = size();
-  switch (pick(0, 4)) {
+  switch (pick(0, 6)) {
     case 0:
       return call<MotionWarp>(attributes, {shape({n, c, h, w}), shape({n, size(), size(), 2})});
     case 1:
@@ -145,8 +220,12 @@ Outcome one_case() {
     }
     case 3:
       return call<SegmentationLabels>(attributes, {shape({n, pick(1, 20), h, w}), shape({2})});
-    default:
+    case 4:
       return call<NormalizeImage>(attributes, {shape({n, h, w, 3}), shape({2})});
+    case 5:
+      return call_published();
+    default:
+      return call_vectors();
   }
 }
 

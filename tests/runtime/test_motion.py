@@ -41,6 +41,12 @@ def random_blocks(seed: int, size: tuple[int, int], reach: int, references: int 
     return grid(rng.integers(-4 * reach, 4 * reach + 1, (rows, columns, 2)) / 4, reference, size)
 
 
+@pytest.fixture(params=["native", "python"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both forms of what the native library does; where that is missing, the same one twice."""
+    monkeypatch.setenv("ARSEG_EDGE_NATIVE", "1" if request.param == "native" else "0")
+
+
 # Records to blocks
 
 
@@ -125,6 +131,7 @@ def test_each_block_covers_its_pixels(dtype: type[np.generic]) -> None:
 # Chains
 
 
+@pytest.mark.usefixtures("form")
 def test_published_chaining_is_the_authors() -> None:
     with np.load(COMPOSITION) as file:
         quarters, composed = file["blocks"], file["composed"]
@@ -160,6 +167,7 @@ def twin(frames: list[BlockMotion], size: tuple[int, int], *, whole: bool) -> li
     return maps[1:]
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("band", [1, 16 * 56, 1 << 16])
 @pytest.mark.parametrize("references", [1, 3])
 @pytest.mark.parametrize("size", [(40, 56), (37, 51)])
@@ -175,6 +183,7 @@ def test_chains_equal_their_slow_twins(
         np.testing.assert_allclose(chain.advance(blocks), want, atol=1e-4)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("chaining", list(CHAINS))
 def test_results_stay_as_they_were_given(chaining: Chaining) -> None:
     size = (32, 40)
@@ -189,6 +198,7 @@ def test_results_stay_as_they_were_given(chaining: Chaining) -> None:
         np.testing.assert_array_equal(motion, copy)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("chaining", list(CHAINS))
 def test_a_restart_forgets(chaining: Chaining) -> None:
     used, fresh = CHAINS[chaining](), CHAINS[chaining]()
@@ -200,6 +210,7 @@ def test_a_restart_forgets(chaining: Chaining) -> None:
     np.testing.assert_array_equal(used.advance(last), fresh.advance(last))
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("far", [5000.0, 1e6, -1e6])
 @pytest.mark.parametrize("chaining", list(CHAINS))
 def test_vectors_of_a_damaged_stream_end_at_the_border(chaining: Chaining, far: float) -> None:
