@@ -26,16 +26,16 @@ class RecycledArrays:
         self._shape, self._dtype = shape, np.dtype(dtype)
         self._bytes = math.prod(shape) * self._dtype.itemsize
         # Arrays come back on whichever thread lets go of them last; a deque bears that.
-        self._idle: deque[npt.NDArray[np.uint8]] = deque(maxlen=_IDLE)
+        self._idle: deque[memoryview] = deque(maxlen=_IDLE)
 
     def empty(self) -> npt.NDArray[Any]:
         """As ``numpy.empty``."""
         try:
             memory = self._idle.pop()
         except IndexError:
-            memory = np.empty(self._bytes, np.uint8)
+            memory = np.empty(self._bytes, np.uint8).data
         # An array on top of another one refers to the lowest, but never to what lies below this: so it lives exactly as
         # long as any array does that was made of it.
         holder = (ctypes.c_char * self._bytes).from_buffer(memory)
         weakref.finalize(holder, self._idle.append, memory).atexit = False
-        return np.frombuffer(holder, self._dtype).reshape(self._shape)
+        return np.frombuffer(memoryview(holder), self._dtype).reshape(self._shape)
