@@ -29,19 +29,14 @@ def pixel_grid(height: int, width: int) -> Positions:
     return np.stack([x, y], axis=-1)
 
 
-def resized(
-    displacement: npt.NDArray[np.float32], height: int, width: int, out: npt.NDArray[np.float32] | None = None
-) -> npt.NDArray[np.float32]:
-    """The same motion of a picture of another size: fewer or more vectors, [height, width, 2], in its pixels.
-
-    Written to ``out``, if any.
-    """
+def resized(displacement: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """The same motion of a picture of another size: fewer or more vectors, [height, width, 2], in its pixels."""
     rows, columns = displacement.shape[:2]
     factors: Any = (width / columns, height / rows, 0, 0)  # NumPy takes five times as long for pairs
     if height * width < rows * columns:
         smaller = cv2.resize(displacement, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(cv2.multiply(smaller, factors, out), np.float32)
-    larger = cv2.resize(cv2.multiply(displacement, factors), (width, height), out, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.multiply(smaller, factors), np.float32)
+    larger = cv2.resize(cv2.multiply(displacement, factors), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(larger, np.float32)
 
 

@@ -18,8 +18,8 @@ _IDLE: Final = 4
 class RecycledArrays:
     """New arrays of one shape and dtype.
 
-    An array of megabytes is otherwise memory that the system has to clear each time, which can take longer than to
-    fill it.
+    The memory of large arrays otherwise goes back to the system every few frames, and what comes anew has to be
+    cleared: milliseconds at once where NumPy asks for huge pages, as it does on Linux.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:

@@ -23,7 +23,6 @@ from arseg_edge.runtime.motion.agreement import Choice, Positions, look_up, mism
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.flow import Flow
 from arseg_edge.runtime.motion.luma import Luma
-from arseg_edge.runtime.motion.recycled import RecycledArrays
 from arseg_edge.runtime.motion.resolve import guesses
 from arseg_edge.runtime.motion.vectors import INTRA, ListedVectors, PixelVectors
 
@@ -57,7 +56,6 @@ class Tracker:
         """Where the frame before lies in the keyframe."""
         self._moved = self._grid
         """The same as a displacement."""
-        self._motions = RecycledArrays((0, 0, 2), np.float32)
         self._adopted: Motion | None = None
         """Of the frame before, where the two above are still to be made from it."""
 
@@ -67,7 +65,6 @@ class Tracker:
             rows, columns = luma.shape
             small = (rows + 1) // 2, (columns + 1) // 2
             self._size = height, width
-            self._motions = RecycledArrays((height, width, 2), np.float32)
             self._grid, self._small_grid = pixel_grid(rows, columns), pixel_grid(*small)
             self._vectors = PixelVectors(self._size, (rows, columns))
             self._small_vectors = PixelVectors(self._size, small)
@@ -103,7 +100,7 @@ class Tracker:
         cv2.max(positions, self._limits[0], positions)
         cv2.min(positions, self._limits[1], positions)
         self._known, self._moved = positions, np.asarray(cv2.subtract(positions, self._grid), np.float32)
-        return Track(resized(self._moved, *self._size, self._motions.empty()), mismatch(choice.difference))
+        return Track(resized(self._moved, *self._size), mismatch(choice.difference))
 
     def adopt(self, luma: Luma, motion: Motion) -> float:
         """Take a frame whose motion was found elsewhere; returns the share of its pixels that do not match.

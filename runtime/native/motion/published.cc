@@ -23,6 +23,7 @@ void look_up(const Position* row, int64_t width, int64_t x, int64_t count, Posit
   for (int64_t i = 0; i < count; ++i) found[i] = row[std::clamp<int64_t>(x + i, 0, width - 1)];
 }
 
+// Counted in 16 bits, as NumPy does: a position that was found elsewhere can lie far outside.
 void subtract_grid(const Position* positions, int64_t y, int64_t width, Displacement* motion) {
   for (int64_t x = 0; x < width; ++x) {
     motion[x].x = static_cast<int16_t>(positions[x].x - x);
