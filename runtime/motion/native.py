@@ -64,6 +64,7 @@ def chain_published(
     pixels, blocks = (*positions.shape[:2], 2), reference.shape
     if (
         function is None
+        or len(blocks) != 2
         or not all(_is(each, np.int16, pixels) for each in (*known, positions))
         or not _is(motion, np.float32, pixels)
         or not _is(displacement, np.float32, (*blocks, 2))
