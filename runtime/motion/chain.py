@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.errors import SequenceError
-from arseg_edge.runtime.motion.recycled import RecycledArrays
 from arseg_edge.runtime.motion.vectors import BLOCK, BlockMotion, widened
 
 REFERENCES: Final = 3
@@ -47,7 +46,6 @@ class MotionChain(ABC):
         self._positions: deque[npt.NDArray[Any]] = deque(maxlen=REFERENCES)
         self._buffers: Iterator[npt.NDArray[Any]] = iter(())
         """Positions are kept in one after the other; by the time one comes again, it is forgotten."""
-        self._motions = RecycledArrays((0, 0, 2), np.float32)
 
     def restart(self, height: int, width: int) -> None:
         """Begin at a keyframe of ``height`` x ``width`` pixels."""
@@ -57,7 +55,6 @@ class MotionChain(ABC):
             x, y = np.meshgrid(np.arange(width, dtype=self.dtype), np.arange(rows, dtype=self.dtype))
             self._grid = np.stack([x, y], axis=-1)
             self._buffers = cycle([np.empty_like(self._grid) for _ in range(REFERENCES + 1)])
-            self._motions = RecycledArrays((height, width, 2), np.float32)
         self._positions.clear()
         self._positions.append(self._grid)
 
@@ -75,7 +72,7 @@ class MotionChain(ABC):
                 "restart the chain first"
             )
         known = [each[: blocks.height] for each in reversed(self._positions)]
-        positions, motion = next(self._buffers), self._motions.empty()
+        positions, motion = next(self._buffers), np.empty((*self._size, 2), np.float32)
         self._join(blocks, known, positions, motion)
         self._positions.append(positions)
         return motion
