@@ -143,6 +143,16 @@ def codec_motion(height: int, width: int) -> Array:
     return blocks.repeat(16, 1).repeat(16, 2)[:, :height, :width].astype(np.float32)
 
 
+def chained_motion(height: int, width: int, frames: int = 6) -> Array:
+    """Such motion joined over several frames in whole pixels: the same over a few pixels only."""
+    rows, columns = np.indices((height, width))
+    y, x = rows, columns
+    for _ in range(frames):
+        step = np.rint(codec_motion(height, width)[0, y, x]).astype(int)
+        y, x = np.clip(y + step[..., 1], 0, height - 1), np.clip(x + step[..., 0], 0, width - 1)
+    return np.stack([x - columns, y - rows], axis=-1)[None].astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Setting:
     """The sizes of one published family at its usual frame size."""
@@ -173,7 +183,7 @@ def cases_of(s: Setting) -> list[Case]:
     for name in ("query", "key", "value"):
         weights |= {f"{name}_weight": noise(c, 1, 3, 3), f"{name}_bias": noise(c)}
     weights |= {"head_weight": noise(n, c, 1, 1), "head_bias": noise(n)}
-    creff_inputs = {"lr_feature": noise(1, c, *s.lr_feature), "keyframe_feature": feature, "motion": motion}
+    lr_feature = noise(1, c, *s.lr_feature)
     scattered = (random.standard_normal((1, *s.frame, 2)) * 8).astype(np.float32)
     logits, size = noise(1, n, h, w), np.array(s.frame)
     labels = np.empty((1, *s.frame), np.uint8)
@@ -181,9 +191,11 @@ def cases_of(s: Setting) -> list[Case]:
     attention_gflops = 2 * 2 * 49 * c * h * w / 1e9
     creff_gflops = attention_gflops + 2 * (27 + n) * c * h * w / 1e9
     attention_inputs = {"query": feature, "key": noise(1, c, h, w), "value": noise(1, c, h, w)}
-    creff = operator_run(
-        "Creff", creff_inputs | weights, np.empty((1, n, h, w), np.float32), kernel_size=7, **published
-    )
+
+    def creff(motion: Array) -> Callable[[], object]:
+        inputs = {"lr_feature": lr_feature, "keyframe_feature": feature, "motion": motion} | weights
+        return operator_run("Creff", inputs, np.empty((1, n, h, w), np.float32), kernel_size=7, **published)
+
     return [
         Case(f"copy {s.name}", lambda: np.copyto(output, feature)),
         Case(f"MotionWarp {s.name}", operator_run("MotionWarp", warp_inputs, output, **published)),
@@ -196,7 +208,8 @@ def cases_of(s: Setting) -> list[Case]:
             operator_run("LocalAttention", attention_inputs, output, kernel_size=7),
             attention_gflops,
         ),
-        Case(f"Creff {s.name}", creff, creff_gflops),
+        Case(f"Creff {s.name}", creff(motion), creff_gflops),
+        Case(f"Creff {s.name}, chained motion", creff(chained_motion(*s.frame)), creff_gflops),
         Case(
             f"SegmentationLabels {s.name}",
             operator_run("SegmentationLabels", {"logits": logits, "size": size}, labels, upscale=s.upscale),

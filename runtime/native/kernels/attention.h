@@ -50,10 +50,24 @@ inline void ask_ahead(const float* window, int64_t row_stride) {
   __builtin_prefetch(window + kAhead * row_stride + kLanes);
 }
 
+// A row of something that is worked on later, with as many channels as what is worked on now. It is fetched into the L2
+// cache meanwhile, line by line: memory is then busy while the arithmetic is, not before it.
+struct Later {
+  const float* row;
+  int64_t channel;  // floats from one channel to the next
+};
+inline void ask_for(const float* later) { __builtin_prefetch(later, 0, 2); }
+
+// A row of keys or values at the leftmost column that the first query sees, and what to fetch beside it.
+struct WindowRow {
+  const float* data;
+  Later later;
+};
+
 // Rows `first` to `first + Rows − 1` of the queries see one row of keys, `kernel_row` being where it lies in the first
 // one's window (in the next one's it lies one higher). `offset` is the first of Offsets columns of the window.
 template <int Rows, int Offsets>
-__attribute__((noinline)) void add_scores(const Attention& a, Queries queries, const float* keys, bool first_block,
+__attribute__((noinline)) void add_scores(const Attention& a, Queries queries, WindowRow keys, bool first_block,
                                           int64_t first, int64_t kernel_row, int64_t offset) {
   for (int64_t v = 0; v < a.vectors; ++v) {
     Floats sum[Rows][Offsets];
@@ -71,10 +85,12 @@ __attribute__((noinline)) void add_scores(const Attention& a, Queries queries, c
       }
     }
     const float* query = queries.data + v * queries.vector + first * queries.row;
-    const float* key = keys + v * kLanes + offset;
+    const float* key = keys.data + v * kLanes + offset;
+    const float* later = keys.later.row + v * kLanes;
     for (int64_t c = 0; c < a.channels; ++c) {
       Floats q[Rows], k[Offsets];
       ask_ahead(key, a.row_stride);
+      ask_for(later);
       for (int r = 0; r < Rows; ++r) q[r] = load_once(query + r * queries.row);
       load_shifts(key, k);
       for (int d = 0; d < Offsets; ++d) {
@@ -82,6 +98,7 @@ __attribute__((noinline)) void add_scores(const Attention& a, Queries queries, c
       }
       query += queries.channel;
       key += a.row_stride;
+      later += keys.later.channel;
     }
 #pragma GCC unroll 3
     for (int r = 0; r < Rows; ++r) {
@@ -93,9 +110,10 @@ __attribute__((noinline)) void add_scores(const Attention& a, Queries queries, c
 }
 
 template <int Rows, int Offsets>
-__attribute__((noinline)) void add_values(const Attention& a, Sums sums, const float* values, int64_t first,
+__attribute__((noinline)) void add_values(const Attention& a, Sums sums, WindowRow values, int64_t first,
                                           int64_t kernel_row, int64_t offset) {
   const int64_t channels = a.channels, row_stride = a.row_stride;  // not to be read again after every store
+  const int64_t later_stride = values.later.channel;
   for (int64_t v = 0; v < a.vectors; ++v) {
     Floats weight[Rows][Offsets];
 #pragma GCC unroll 3
@@ -105,10 +123,12 @@ __attribute__((noinline)) void add_values(const Attention& a, Sums sums, const f
       for (int d = 0; d < Offsets; ++d) weight[r][d] = load(weights + d * kLanes);
     }
     float* to = sums.data + v * sums.vector + first * sums.row;
-    const float* value = values + v * kLanes + offset;
+    const float* value = values.data + v * kLanes + offset;
+    const float* later = values.later.row + v * kLanes;
     for (int64_t c = 0; c < channels; ++c) {
       Floats sum[Rows], shifted[Offsets];
       ask_ahead(value, row_stride);
+      ask_for(later);
       for (int r = 0; r < Rows; ++r) sum[r] = load(to + r * sums.row);
       load_shifts(value, shifted);
       for (int d = 0; d < Offsets; ++d) {
@@ -117,6 +137,7 @@ __attribute__((noinline)) void add_values(const Attention& a, Sums sums, const f
       for (int r = 0; r < Rows; ++r) store(to + r * sums.row, sum[r]);
       to += sums.channel;
       value += row_stride;
+      later += later_stride;
     }
   }
 }
@@ -124,23 +145,23 @@ __attribute__((noinline)) void add_values(const Attention& a, Sums sums, const f
 struct ScoreBlock {
   const Attention& a;
   Queries queries;
-  const float* key;
+  WindowRow keys;
   bool first_block;
   int64_t first, kernel_row;
   template <int Rows, int Offsets>
   void run(int64_t offset) const {
-    add_scores<Rows, Offsets>(a, queries, key, first_block, first, kernel_row, offset);
+    add_scores<Rows, Offsets>(a, queries, keys, first_block, first, kernel_row, offset);
   }
 };
 
 struct ValueBlock {
   const Attention& a;
   Sums sums;
-  const float* value;
+  WindowRow values;
   int64_t first, kernel_row;
   template <int Rows, int Offsets>
   void run(int64_t offset) const {
-    add_values<Rows, Offsets>(a, sums, value, first, kernel_row, offset);
+    add_values<Rows, Offsets>(a, sums, values, first, kernel_row, offset);
   }
 };
 
@@ -196,8 +217,8 @@ inline Seen seen_by(int64_t i, int64_t rows, int64_t kernel_size) {
   return {first, smaller(rows - 1, i) - first + 1};
 }
 
-// Adds the scores of `rows` query rows for one block of channels. `key_row(i)` points at the first channel of row i, at
-// the first vector's leftmost column. What is outside the image must be zeros.
+// Adds the scores of `rows` query rows for one block of channels. `key_row(i)` is row i from its first channel on.
+// What is outside the image must be zeros.
 template <typename KeyRow>
 inline void score(const Attention& a, Queries queries, int64_t rows, bool first_block, const KeyRow& key_row) {
   for (int64_t i = 0; i < rows_seen(rows, a.kernel_size); ++i) {

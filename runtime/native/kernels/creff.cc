@@ -171,8 +171,7 @@ class TileWork {
         continue;
       }
       for (int64_t j = 0; j < columns; j += kLanes) {
-        __builtin_prefetch(ahead + down + b_.warp[r].offset[j]);
-        __builtin_prefetch(ahead + down + right + b_.warp[r].offset[j + kLanes - 1]);
+        ask_for_samples(ahead + down, b_.warp[r], j);
         store(output + j, sample(plane, right, down, b_.warp[r], j));
       }
       clear_outside(output, columns, tile_.x_begin - pad_ - 1, a_.width);
@@ -285,14 +284,20 @@ class TileWork {
     const auto block = [&](int64_t c) {
       return Attention{vectors, smaller(kStripChannels, a_.channels - c), a_.kernel_size, b_.keys.columns, b_.scores};
     };
+    // Row i of a block of channels; later comes the ring's next block, after the last the other ring's first.
+    const auto seen_row = [&](const Ring& ring, const Ring& other, int64_t c, int64_t i) {
+      const int64_t next = c + kStripChannels;
+      const float* const later = next < a_.channels ? ring.at(ring_row + i, next) : other.at(ring_row + i, 0);
+      return WindowRow{ring.at(ring_row + i, c), {later, ring.columns}};
+    };
     for (int64_t c = 0; c < a_.channels; c += kStripChannels) {
       score(block(c), {b_.queries.at(row, 0, c), kPixelFloats, kLanes, b_.queries.vector_floats}, rows, c == 0,
-            [&](int64_t i) { return b_.keys.at(ring_row + i, c); });
+            [&](int64_t i) { return seen_row(b_.keys, b_.values, c, i); });
     }
     softmax(block(0), rows);
     for (int64_t c = 0; c < a_.channels; c += kStripChannels) {
       const Sums sums = {b_.fused.at(row, 0, c), kPixelFloats, kLanes, b_.fused.vector_floats};
-      weigh(block(c), sums, rows, [&](int64_t i) { return b_.values.at(ring_row + i, c); });
+      weigh(block(c), sums, rows, [&](int64_t i) { return seen_row(b_.values, b_.keys, c, i); });
     }
     for (int64_t v = 0; v < vectors; ++v) {
       const float* const fused = b_.fused.at(row, v, 0);

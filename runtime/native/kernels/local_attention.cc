@@ -1,7 +1,7 @@
 // LocalAttention: softmax over the dot products of a query with the keys around it, weighting the values.
 //
 // A tile is small enough that the scores of all its pixels stay in the L2 cache while the channels pass by, a block of
-// them at a time; each channel's part is then read from memory in one go.
+// them at a time, with room for the next block, which is fetched meanwhile.
 
 #include "kernels/level.h"
 #include "kernels/memory.h"
@@ -11,7 +11,7 @@ namespace arseg {
 namespace ARSEG_LEVEL {
 namespace {
 
-constexpr int64_t kTileRows = 24;
+constexpr int64_t kTileRows = 15;
 constexpr int64_t kTileColumns = 128;
 constexpr int64_t kChannelBlock = 16;
 constexpr int64_t kLineFloats = 16;  // of a cache line
@@ -101,6 +101,11 @@ void run(const LocalAttentionArguments& a, int64_t task, void* scratch) {
   const int64_t pad = a.kernel_size / 2, plane_size = a.height * a.width;
   const int64_t image = tile.image * a.channels * plane_size;
   const int64_t rows = tile.y_end - tile.y_begin, rows_around = rows + a.kernel_size - 1;
+  // Of a group of query rows that sees rows i of the keys, the first few i stand for the queries or results themselves.
+  const auto later = [&](const float* planes, int64_t row) {
+    const int64_t y = clamp(tile.y_begin + row, 0, a.height - 1);
+    return Later{planes + image + y * a.width + tile.x_begin, plane_size};
+  };
 
   for (int64_t c = 0; c < a.channels; c += kChannelBlock) {
     const int64_t channels = smaller(kChannelBlock, a.channels - c);
@@ -111,7 +116,11 @@ void run(const LocalAttentionArguments& a, int64_t task, void* scratch) {
     }
     for_each_group(tile, [&](int64_t row, int64_t count) {
       score(b.attention(row, channels, a.kernel_size), b.pixels<const float>(row), count, c == 0,
-            [&](int64_t i) { return b.keys.at(row + i, 0); });
+            [&](int64_t i) {
+              const bool last = c + channels == a.channels, query = i < kQueryRows && !last;
+              const float* const next = last ? a.value : (query ? a.query : a.key) + (c + channels) * plane_size;
+              return WindowRow{b.keys.at(row + i, 0), later(next, row + (query ? i : i - pad))};
+            });
     });
   }
   for_each_group(tile, [&](int64_t row, int64_t count) { softmax(b.attention(row, 0, a.kernel_size), count); });
@@ -124,7 +133,11 @@ void run(const LocalAttentionArguments& a, int64_t task, void* scratch) {
     for_each_group(tile, [&](int64_t row, int64_t count) {
       clear(b.queries.at(row, 0), count * b.queries.row_floats());
       weigh(b.attention(row, channels, a.kernel_size), b.pixels<float>(row), count,
-            [&](int64_t i) { return b.keys.at(row + i, 0); });
+            [&](int64_t i) {
+              const bool result = i < kQueryRows;  // to write to
+              const float* const next = result ? a.output + c * plane_size : a.value + (c + channels) * plane_size;
+              return WindowRow{b.keys.at(row + i, 0), later(next, row + (result ? i : i - pad))};
+            });
     });
     for (int64_t i = 0; i < channels; ++i) {
       float* const output = a.output + image + (c + i) * plane_size + tile.y_begin * a.width + tile.x_begin;

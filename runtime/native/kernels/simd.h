@@ -24,14 +24,40 @@ constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(float));
 typedef float Floats __attribute__((vector_size(kVectorBytes)));
 typedef int32_t Ints __attribute__((vector_size(kVectorBytes)));
 typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+// Half as many lanes.
+typedef double Doubles __attribute__((vector_size(kVectorBytes)));
+typedef float HalfFloats __attribute__((vector_size(kVectorBytes / 2)));
+typedef int32_t HalfInts __attribute__((vector_size(kVectorBytes / 2)));
 typedef float UnalignedFloats __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+typedef double UnalignedDoubles __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
 typedef int32_t UnalignedInts __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 
 inline Floats load(const float* from) { return *reinterpret_cast<const UnalignedFloats*>(from); }
 inline Ints load(const int32_t* from) { return *reinterpret_cast<const UnalignedInts*>(from); }
+inline Doubles load(const double* from) { return *reinterpret_cast<const UnalignedDoubles*>(from); }
 inline void store(float* to, Floats value) { *reinterpret_cast<UnalignedFloats*>(to) = value; }
+inline void store(int32_t* to, Ints value) { *reinterpret_cast<UnalignedInts*>(to) = value; }
+inline Floats join(HalfFloats low, HalfFloats high) {
+  Floats both;
+  __builtin_memcpy(&both, &low, sizeof low);
+  __builtin_memcpy(reinterpret_cast<char*>(&both) + sizeof low, &high, sizeof high);
+  return both;
+}
+inline Ints join(HalfInts low, HalfInts high) {
+  Ints both;
+  __builtin_memcpy(&both, &low, sizeof low);
+  __builtin_memcpy(reinterpret_cast<char*>(&both) + sizeof low, &high, sizeof high);
+  return both;
+}
 inline Floats splat(float value) { return Floats{} + value; }
 inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+
+// Whether no lane is zero, of lanes that are all ones or zero.
+inline bool all(Ints lanes) {
+  int32_t every = -1;
+  for (int lane = 0; lane < kLanes; ++lane) every &= lanes[lane];
+  return every != 0;
+}
 
 // Loads once what several multiply-adds use. GCC otherwise puts the load into each of them as a memory operand, and an
 // unaligned one, which mostly touches two cache lines, then costs more than the arithmetic.

@@ -16,7 +16,7 @@ constexpr int64_t kMostStripColumns = 128;
 constexpr int64_t kLeastTileRows = 24;  // what is above a tile's first row is made for it alone …
 constexpr int64_t kMostTileRows = 96;
 constexpr int64_t kWantedTiles = 16;    // … but threads need enough tiles
-constexpr int64_t kStripChannels = 64;  // at a time: a row of their keys fits into the L1 cache
+constexpr int64_t kStripChannels = 32;  // at a time: a row of their keys fits into the L1 cache
 
 // Cuts an image into tiles of whole strips and whole vectors.
 inline Tiles strip_tiles(int64_t batch, int64_t channels, int64_t ring_rows, int64_t height, int64_t width) {

@@ -67,6 +67,9 @@ inline void displacements_at(const WarpGeometry& g, const float* motion, Neighbo
     return kPublished ? static_cast<double>(line[i]) : without_nonfinite(line[i]);
   };
   if (g.motion_width == g.width && row.share == 0 && x_first >= 0 && x_first + kLanes <= g.width) {
+    const float* const row_below = above + (x_first + g.motion_width) * 2;  // likely the next one planned
+    __builtin_prefetch(row_below);
+    __builtin_prefetch(row_below + kLanes);
     for (int lane = 0; lane < kLanes; ++lane) {
       d.x[lane] = at(above, (x_first + lane) * 2) * ratio_x;
       d.y[lane] = at(above, (x_first + lane) * 2 + 1) * ratio_y;
@@ -88,29 +91,43 @@ inline void displacements_at(const WarpGeometry& g, const float* motion, Neighbo
   }
 }
 
-// A sampling position in one dimension.
-struct Footprint {
-  int32_t first;    // of two neighbours that are both inside
-  float share;      // of the second, where `plain`
-  float weight[2];  // 0 for a tap outside
-  bool plain;       // whether both taps are inside and adjacent to the position
+// Where the samples of one vector lie in one dimension.
+struct Footprints {
+  Ints first;        // of two neighbours that are both inside
+  Floats share;      // of the second, where `plain`
+  Floats weight[2];  // 0 for a tap outside
+  Ints plain;        // all ones where both taps are inside and adjacent to the position
 };
 
-// NaN counts as far outside.
+// Half a vector of taps and shares at a time, in double precision. NaN counts as far outside.
 template <Sampling sampling>
-inline Footprint footprint(double position, int32_t size) {
-  const double last = static_cast<double>(size - 1);
-  const double low = sampling == Sampling::kPublished ? -2.0 : 0.0;
-  const double high = sampling == Sampling::kPublished ? last + 2.0 : last;
-  const double above_low = position > low ? position : low;
-  const double inside = above_low < high ? above_low : high;
-  const int32_t tap = static_cast<int32_t>(inside + 2.0) - 2;
-  const float share = static_cast<float>(inside - static_cast<double>(tap));
-  const int32_t most = size > 1 ? size - 2 : 0;
-  const int32_t first = tap < 0 ? 0 : tap > most ? most : tap;
-  const float left = tap == first ? 1.0f - share : tap + 1 == first ? share : 0.0f;
-  const float right = size == 1 ? 0.0f : tap == first ? share : tap == first + 1 ? 1.0f - share : 0.0f;
-  return {first, share, {left, right}, tap == first && size > 1};
+inline void nearest_taps(Doubles position, double last, HalfInts& tap, HalfFloats& share) {
+  const Doubles low = Doubles{} + (sampling == Sampling::kPublished ? -2.0 : 0.0);
+  const Doubles high = Doubles{} + (sampling == Sampling::kPublished ? last + 2.0 : last);
+  const Doubles above_low = position > low ? position : low;
+  const Doubles inside = above_low < high ? above_low : high;
+  tap = __builtin_convertvector(inside + 2.0, HalfInts) - 2;
+  share = __builtin_convertvector(inside - __builtin_convertvector(tap, Doubles), HalfFloats);
+}
+
+template <Sampling sampling>
+inline Footprints footprints(const Doubles (&positions)[2], int32_t size) {
+  HalfInts taps[2];
+  HalfFloats shares[2];
+  for (int half = 0; half < 2; ++half) {
+    nearest_taps<sampling>(positions[half], static_cast<double>(size - 1), taps[half], shares[half]);
+  }
+  const Ints tap = join(taps[0], taps[1]), most = Ints{} + (size > 1 ? size - 2 : 0);
+  const Floats share = join(shares[0], shares[1]), none = {};
+  const Ints above = tap < 0 ? Ints{} : tap, first = above > most ? most : above;
+  Footprints f;
+  f.first = first;
+  f.share = share;
+  f.weight[0] = tap == first ? 1.0f - share : tap + 1 == first ? share : none;
+  f.weight[1] = tap == first ? share : tap == first + 1 ? 1.0f - share : none;
+  if (size == 1) f.weight[1] = none;
+  f.plain = size > 1 ? tap == first : Ints{};
+  return f;
 }
 
 inline uint8_t runs_of(const int32_t* offset) {
@@ -138,20 +155,22 @@ inline void plan_row_as(const WarpGeometry& g, const float* motion, int64_t y, i
   for (int64_t j = 0; j < count; j += kLanes) {
     Displacements d;
     displacements_at<sampling>(g, motion, row, x_first + j, d);
-    int32_t plain = 1;
+    double column[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
-      const double x = static_cast<double>(clamp(x_first + j + lane, 0, g.width - 1));
-      const Footprint across = footprint<sampling>((x + d.x[lane]) * scale_x - shift_x, width);
-      const Footprint down = footprint<sampling>((static_cast<double>(y) + d.y[lane]) * scale_y - shift_y, height);
-      plan.offset[j + lane] = down.first * width + across.first;
-      plan.share[0][j + lane] = across.share;
-      plan.share[1][j + lane] = down.share;
-      plan.weight[0][j + lane] = down.weight[0] * across.weight[0];
-      plan.weight[1][j + lane] = down.weight[0] * across.weight[1];
-      plan.weight[2][j + lane] = down.weight[1] * across.weight[0];
-      plan.weight[3][j + lane] = down.weight[1] * across.weight[1];
-      plain &= static_cast<int32_t>(across.plain) & static_cast<int32_t>(down.plain);
+      column[lane] = static_cast<double>(clamp(x_first + j + lane, 0, g.width - 1));
     }
+    Doubles at_x[2], at_y[2];
+    for (int half = 0; half < 2; ++half) {
+      const int lane = half * (kLanes / 2);
+      at_x[half] = (load(column + lane) + load(d.x + lane)) * scale_x - shift_x;
+      at_y[half] = (static_cast<double>(y) + load(d.y + lane)) * scale_y - shift_y;
+    }
+    const Footprints across = footprints<sampling>(at_x, width), down = footprints<sampling>(at_y, height);
+    store(plan.offset + j, down.first * width + across.first);
+    store(plan.share[0] + j, across.share);
+    store(plan.share[1] + j, down.share);
+    for (int tap = 0; tap < 4; ++tap) store(plan.weight[tap] + j, down.weight[tap / 2] * across.weight[tap % 2]);
+    const bool plain = all(across.plain & down.plain);
     plan.runs[j / kLanes] = static_cast<uint8_t>(runs_of(plan.offset + j) + (plain ? 0 : kAtBorder));
   }
 }
@@ -166,6 +185,13 @@ inline void plan_row(const WarpGeometry& g, const float* motion, int64_t y, int6
   } else {
     plan_row_as<Sampling::kConsistent>(g, motion, y, x_first, count, plan);
   }
+}
+
+// Fetches most of what the samples from the plan's entry j on read in a row of a plane: after some frames the motion of
+// real video is the same over few pixels, so that their taps lie in many cache lines. A prefetch outside does no harm.
+inline void ask_for_samples(const float* plane, const WarpPlan& plan, int64_t j) {
+  constexpr int kAsked = kLanes > 8 ? 4 : 2;
+  for (int i = 0; i < kAsked; ++i) __builtin_prefetch(plane + plan.offset[j + i * (kLanes - 1) / (kAsked - 1)]);
 }
 
 // The kLanes samples of one plane from the plan's entry j on.
