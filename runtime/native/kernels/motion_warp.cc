@@ -36,6 +36,7 @@ void run(const MotionWarpArguments& a, int64_t task, void* scratch) {
       float* output = a.output + plane + (y_begin + r) * a.width;
       int64_t x = 0;
       for (; x + kLanes <= a.width; x += kLanes) {
+        ask_for_samples(a.feature + plane + plane_size + down, plans[r], x);  // of the next channel
         store(output + x, sample(a.feature + plane, right, down, plans[r], x));
       }
       if (x < a.width) store_first(output + x, sample(a.feature + plane, right, down, plans[r], x), a.width - x);
