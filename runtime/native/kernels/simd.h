@@ -37,14 +37,9 @@ inline Ints load(const int32_t* from) { return *reinterpret_cast<const Unaligned
 inline Doubles load(const double* from) { return *reinterpret_cast<const UnalignedDoubles*>(from); }
 inline void store(float* to, Floats value) { *reinterpret_cast<UnalignedFloats*>(to) = value; }
 inline void store(int32_t* to, Ints value) { *reinterpret_cast<UnalignedInts*>(to) = value; }
-inline Floats join(HalfFloats low, HalfFloats high) {
-  Floats both;
-  __builtin_memcpy(&both, &low, sizeof low);
-  __builtin_memcpy(reinterpret_cast<char*>(&both) + sizeof low, &high, sizeof high);
-  return both;
-}
-inline Ints join(HalfInts low, HalfInts high) {
-  Ints both;
+template <typename Whole, typename Half>
+inline Whole join(Half low, Half high) {
+  Whole both;
   __builtin_memcpy(&both, &low, sizeof low);
   __builtin_memcpy(reinterpret_cast<char*>(&both) + sizeof low, &high, sizeof high);
   return both;

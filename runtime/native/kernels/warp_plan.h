@@ -117,8 +117,8 @@ inline Footprints footprints(const Doubles (&positions)[2], int32_t size) {
   for (int half = 0; half < 2; ++half) {
     nearest_taps<sampling>(positions[half], static_cast<double>(size - 1), taps[half], shares[half]);
   }
-  const Ints tap = join(taps[0], taps[1]), most = Ints{} + (size > 1 ? size - 2 : 0);
-  const Floats share = join(shares[0], shares[1]), none = {};
+  const Ints tap = join<Ints>(taps[0], taps[1]), most = Ints{} + (size > 1 ? size - 2 : 0);
+  const Floats share = join<Floats>(shares[0], shares[1]), none = {};
   const Ints above = tap < 0 ? Ints{} : tap, first = above > most ? most : above;
   Footprints f;
   f.first = first;
