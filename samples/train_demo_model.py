@@ -75,6 +75,7 @@ def main() -> None:
     common = {
         "exclude": (BESIDE_THE_CLIP,),
         "hold_out": 15,
+        "hold_together": 3,
         "variants": (6, 2),
         "precision": given.precision,
     }

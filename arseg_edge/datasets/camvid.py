@@ -10,7 +10,7 @@ Two folder layouts, with the splits ``train``, ``val`` and ``test``:
 Images are named by drive and frame of the 30 Hz recording: ``0016E5_07959``, ``Seq05VD_f00030``. Where the numbers of
 one drive and split rise by the same one or two, a dozen times at least, the images are a clip with a label for every
 frame (``0016E5_07959`` to ``0016E5_08159``: 101 frames at 15 fps). All others are stills, a second apart as a rule;
-shorter runs, which a split drawn at random leaves, as well.
+shorter runs, which a split drawn at random leaves, as well. A still knows which one its drive passed before it.
 
 The authors decode the recorded drives too. With these as ``frames/DRIVE/DRIVE_N.png`` (N from 000001) beside the
 splits, a sequence is the recording itself at 30 fps: from up to 29 frames before a labelled still, or before the first
@@ -100,8 +100,9 @@ def open_camvid(path: Path, split: str) -> Dataset:
     assert labels_in is not None, "the layout was recognised by it"
     images, labels = images_by_stem(path / split), images_by_stem(labels_in, ("_L", ""))
     check_pairs(images, labels, path / split, labels_in)
-    runs = _runs(sorted((_named(images[stem], labels[stem]) for stem in images), key=lambda i: (i.drive, i.number)))
-    sequences = partial(_recorded, path / "frames") if (path / "frames").is_dir() else _labelled
+    in_order = sorted((_named(images[stem], labels[stem]) for stem in images), key=lambda i: (i.drive, i.number))
+    runs = _runs(in_order)
+    sequences = partial(_recorded, path / "frames") if (path / "frames").is_dir() else partial(_labelled, in_order)
     return Dataset(
         name=f"CamVid {split}",
         classes=CAMVID_11,
@@ -141,11 +142,14 @@ def _runs(images: list[_Image]) -> Iterator[list[_Image]]:
     yield run
 
 
-def _labelled(run: list[_Image]) -> Iterator[LabelledSequence]:
+def _labelled(in_order: list[_Image], run: list[_Image]) -> Iterator[LabelledSequence]:
     """Sequences of the labelled images alone."""
     if len(run) < SHORTEST_CLIP:
-        for image in run:
-            yield LabelledSequence(image.path.stem, (image.path,), {0: image.label}, STILL_RATE)
+        first = in_order.index(run[0])
+        for image, before in zip(run, [None, *in_order][first:], strict=False):
+            near = before and before.drive == image.drive and image.number - before.number <= RECORDED_RATE
+            follows = before.path.stem if before and near else None
+            yield LabelledSequence(image.path.stem, (image.path,), {0: image.label}, STILL_RATE, follows)
         return
     yield LabelledSequence(
         name=_name(run),

@@ -45,17 +45,26 @@ def without(dataset: Dataset, names: Iterable[str]) -> Dataset:
     return replace(dataset, sequences=tuple(s for s in dataset.sequences if s.name not in excluded))
 
 
-def hold_out(dataset: Dataset, every: int) -> tuple[Dataset, Dataset]:
+def hold_out(dataset: Dataset, every: int, together: int = 1) -> tuple[Dataset, Dataset]:
     """Part off every so many-th sequence, for validation; return what is left and what was parted off.
 
     The same sequences every time, the middle one of each group: of 10, ``every=4`` parts off the 3rd and the 7th.
+    With ``together`` above 1, that many neighbours count as one: of stills that were taken in a row, those parted
+    off then have neighbours that are not trained on either.
 
     Raises:
-        UsageError: ``every`` is below 2, or larger than the number of sequences.
+        UsageError: ``every`` is below 2, or larger than the number of sequences (or of groups of ``together``).
     """
     count = len(dataset.sequences)
-    if not 2 <= every <= count:
-        raise UsageError(f"{dataset.name}: hold out every {every} of {count} sequences: give 2 to {count}")
-    held = dataset.sequences[every // 2 :: every]
-    left = tuple(sequence for i, sequence in enumerate(dataset.sequences) if i % every != every // 2)
-    return replace(dataset, sequences=left), replace(dataset, name=f"{dataset.name}, held out", sequences=held)
+    if not 1 <= together <= count // 2:
+        raise UsageError(f"{dataset.name}: hold {together} of {count} sequences together: give 1 to {count // 2}")
+    if not 2 <= every <= count // together:
+        each = f"{every}" if together == 1 else f"{every}, {together} together,"
+        raise UsageError(f"{dataset.name}: hold out every {each} of {count} sequences: give 2 to {count // together}")
+    held = [i // together % every == every // 2 for i in range(count)]
+    parts = (
+        tuple(sequence for sequence, is_held in zip(dataset.sequences, held, strict=True) if is_held is wanted)
+        for wanted in (False, True)
+    )
+    left, apart = parts
+    return replace(dataset, sequences=left), replace(dataset, name=f"{dataset.name}, held out", sequences=apart)

@@ -39,6 +39,8 @@ class LabelledSequence:
     """Frame index → label image."""
     frame_rate: Fraction
     """Frames a second; nominal for a still."""
+    follows: str | None = None
+    """Of a still: the name of the one that the same drive passed a second before, or less."""
 
     def __post_init__(self) -> None:
         if not self.frames or not self.labels:
@@ -99,6 +101,10 @@ class Dataset:
         name, count = Counter(sequence.name for sequence in self.sequences).most_common(1)[0]
         if count > 1:
             raise DatasetError(f"{self.name}: {count} sequences are named {name!r}; rename all but one")
+
+    def before(self, still: LabelledSequence) -> LabelledSequence | None:
+        """Return the still that ``still`` follows; None where there is none, or none in this part of the data."""
+        return next((other for other in self.sequences if other.name == still.follows and other.is_still), None)
 
     def read_labels(self, path: Path) -> NDArray[np.uint8]:
         """Return uint8 [H, W], a class index or ``IGNORED`` for every pixel.

@@ -37,6 +37,8 @@ class PairSettings:
     """Which frame of the clip that is made of a still is the still itself (``make_pair``)."""
     passing: int = 0
     """The most things cut out of other stills that pass in such a clip."""
+    neighbours: float = 0.0
+    """How often the keyframe of a still is the still that it follows, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: P
         settings.distance,
         stills=settings.stills,
         passing=settings.passing,
+        neighbours=settings.neighbours,
     )
     path = _path(folder, item, variant)
     arrays: dict[str, Any] = {field.name: np.asarray(getattr(pair, field.name)) for field in fields(Pair)}

@@ -52,7 +52,8 @@ def open_data(settings: HrSettings) -> OpenedData:
             raise UsageError(
                 f"{settings.data[0].path}: it has one sequence, of which none can be held out: give --validation"
             )
-        train[0], validation = hold_out(train[0], settings.hold_out or min(_HELD_EVERY, count))
+        every = settings.hold_out or min(_HELD_EVERY, count // settings.hold_together)
+        train[0], validation = hold_out(train[0], every, settings.hold_together)
     return OpenedData(tuple(train), validation)
 
 
@@ -100,7 +101,13 @@ def make_all_pairs(
     """
     encoding = Encoding(settings.codec, settings.bitrate, settings.interval, settings.frame_rate)
     variants = settings.variants if len(settings.variants) > 1 else settings.variants * len(data.train)
-    made = PairSettings(encoding, distance=settings.distance, stills=settings.stills, passing=settings.passing)
+    made = PairSettings(
+        encoding,
+        distance=settings.distance,
+        stills=settings.stills,
+        passing=settings.passing,
+        neighbours=settings.neighbours,
+    )
     jobs = [(dataset, replace(made, variants=count)) for dataset, count in zip(data.train, variants, strict=True)]
     judged = replace(made, variants=settings.validation_variants, distance=None, seed=_VALIDATION_SEED)
     jobs.append((data.validation, judged))

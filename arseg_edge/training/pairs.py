@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.datasets import Dataset, LabelledSequence, read_image
+from arseg_edge.datasets.between import frames_between
 from arseg_edge.datasets.camera import simulate_clip
 from arseg_edge.datasets.encode import Encoding, encode_clip
 from arseg_edge.datasets.passing import Thing, cut_out, let_pass
@@ -86,6 +87,7 @@ def make_pair(
     *,
     stills: StillAt = "last",
     passing: int = 0,
+    neighbours: float = 0.0,
 ) -> Pair:
     """Encode the frames from a keyframe to the labelled one, and decode them again.
 
@@ -98,6 +100,8 @@ def make_pair(
             its sequence gets the largest that there is.
         stills: which frame of the clip that is made of a still is the still itself: the labelled one, or any.
         passing: the most things cut out of other stills that pass in such a clip.
+        neighbours: how often a still that follows another one has that as its keyframe, instead of such a clip. The
+            distance is then from the upper half of what there is: they are a second apart.
 
     Raises:
         DatasetError: labels of another size than the image, of unknown values, or of a frame that the video lacks.
@@ -105,7 +109,11 @@ def make_pair(
         CodecError: no such encoder, or one that does not take the frames.
     """
     farthest = encoding.interval - 1 if item.sequence.is_still else min(encoding.interval - 1, item.index)
-    back = min(distance, farthest) if distance is not None else int(rng.integers(1, farthest + 1))
+    before = dataset.before(item.sequence) if neighbours else None
+    if before is not None and rng.random() >= neighbours:
+        before = None
+    nearest = 1 if before is None else (farthest + 1) // 2
+    back = min(distance, farthest) if distance is not None else int(rng.integers(nearest, farthest + 1))
     frames = _recorded(item, back)
     path = item.sequence.labels[item.index]
     labels = dataset.read_labels(path)
@@ -114,7 +122,9 @@ def make_pair(
             f"{path}: labels of {labels.shape[0]}×{labels.shape[1]} for a frame of "
             f"{frames[-1].shape[0]}×{frames[-1].shape[1]}: give them the size of the frame"
         )
-    if item.sequence.is_still:
+    if before is not None:
+        frames = frames_between(next(before.read_frames()), frames[0], back)
+    elif item.sequence.is_still:
         at = int(rng.integers(back + 1)) if stills == "anywhere" else None
         simulated = simulate_clip(frames[0], back + 1, rng, at)
         things = _things_of_others(dataset, passing, rng)

@@ -40,6 +40,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "hold_out": Setting(
         optional(whole(2), "auto"), "Hold out every N-th sequence of the first data set, for validation; auto: 10."
     ),
+    "hold_together": Setting(
+        whole(1), "That many neighbours count as one of them: stills of one drive keep neighbours that are held out."
+    ),
     "validation": Setting(optional(SOURCE, "none"), "Validate on this data set, and hold nothing out."),
     "validation_variants": Setting(whole(1), "Pairs of each labelled frame in validation."),
     # Pairs of a keyframe and a labelled frame.

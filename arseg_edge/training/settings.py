@@ -33,11 +33,13 @@ class HrSettings:
     stills: ClassVar[StillAt] = "last"
     """HR learns from stills as they were taken."""
     passing: ClassVar[int] = 0
+    neighbours: ClassVar[float] = 0.0
 
     family: str = EDGE
     data: tuple[DataSource, ...] = ()
     exclude: tuple[str, ...] = ()
     hold_out: int | None = None
+    hold_together: int = 1
     validation: DataSource | None = None
     validation_variants: int = 2
 
@@ -130,6 +132,8 @@ class LrSettings(HrSettings):
     """Neither keyframes nor frames should always be the better ones."""
     passing: ClassVar[int] = 3
     """Some things go their own way, and the keyframe is wrong about them."""
+    neighbours: ClassVar[float] = 0.5
+    """What a second changes on a road, no simulated camera shows."""
 
     hr: Path | None = None
     scale: float = 0.5

@@ -82,6 +82,25 @@ def test_images_that_follow_each_other_are_a_clip(tmp_path: Path) -> None:
     ]
 
 
+def test_still_knows_the_one_its_drive_passed_before_it(tmp_path: Path) -> None:
+    make(tmp_path, "0001TP_006690", "0001TP_006720", "0001TP_006750")
+    make(tmp_path, "0001TP_006781", "0006R0_f06790")  # more than a second later; another drive
+    make(tmp_path, *(f"0016E5_{number:05d}" for number in range(390, 416, 2)), "0016E5_00430")  # a clip before it
+    dataset = open_dataset(tmp_path, "train")
+    first, second, third, late, elsewhere, clip, after = dataset.sequences
+    assert [dataset.before(sequence) for sequence in (first, second, third)] == [None, first, second]
+    assert [dataset.before(sequence) for sequence in (late, elsewhere, clip, after)] == [None] * 4
+    # Only within its part of the data: what is held out is no keyframe of what is trained on.
+    assert without(dataset, [second.name]).before(third) is None
+
+
+def test_stills_of_the_shared_data_follow_each_other(shared: Callable[[str], Path]) -> None:
+    dataset = open_dataset(shared("camvid"), "train")
+    following = [(before, still) for still in dataset.sequences if (before := dataset.before(still))]
+    assert len(following) == 361  # Of 367: six have none within a second.
+    assert all(before.name.partition("_")[0] == still.name.partition("_")[0] for before, still in following)
+
+
 def test_the_only_split_needs_no_name_and_of_several_one_must_be_chosen(tmp_path: Path) -> None:
     make(tmp_path, "0001TP_006690")
     assert open_dataset(tmp_path).name == "CamVid train"

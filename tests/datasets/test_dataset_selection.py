@@ -37,6 +37,26 @@ def test_every_so_many_th_is_held_out() -> None:
     assert train.classes is held.classes is DATASET.classes
 
 
+def test_neighbours_are_held_out_together() -> None:
+    train, held = hold_out(DATASET, 2, together=2)
+    assert names(held) == ["a_2", "a_3", "b_1", "b_2"]
+    assert names(train) == ["a_0", "a_1", "a_4", "b_0", "b_3", "b_4"]
+    # Of an unfinished group as well.
+    assert names(hold_out(DATASET, 3, together=3)[1]) == ["a_3", "a_4", "b_0"]
+    assert names(hold_out(DATASET, 2, together=4)[1]) == ["a_4", "b_0", "b_1", "b_2"]
+
+
+@pytest.mark.parametrize(("every", "together", "complaint"), [
+    (4, 3, "hold out every 4, 3 together, of 10 sequences: give 2 to 3"),
+    (1, 2, "hold out every 1, 2 together, of 10 sequences: give 2 to 5"),
+    (2, 6, "hold 6 of 10 sequences together: give 1 to 5"),
+    (2, 0, "hold 0 of 10 sequences together: give 1 to 5"),
+])  # fmt: skip
+def test_too_many_are_held_together(every: int, together: int, complaint: str) -> None:
+    with pytest.raises(UsageError, match=f"yard: {complaint}"):
+        hold_out(DATASET, every, together)
+
+
 @pytest.mark.parametrize("every", [-1, 0, 1, 11])
 def test_nothing_would_be_held_out_or_left(every: int) -> None:
     with pytest.raises(UsageError, match=f"yard: hold out every {every} of 10 sequences: give 2 to 10"):

@@ -90,6 +90,48 @@ def test_still_can_be_any_frame_of_its_clip(still: Path) -> None:
     assert max(errors) > 6
 
 
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """Three stills of CamVid's layout; everything moves by (-9, -1.5) pixels from one to the next."""
+    for number in range(3):
+        places = pixels(SIZE) + np.array([9.0, 1.5]) * number
+        write(tmp_path / f"drive/train/0001TP_{6690 + 30 * number:06d}.png", picture(places))
+        write(tmp_path / f"drive/trainannot/0001TP_{6690 + 30 * number:06d}.png", discs(places).astype(np.uint8))
+    return tmp_path / "drive"
+
+
+def test_still_can_have_the_one_before_it_as_its_keyframe(drive: Path) -> None:
+    dataset = open_dataset(drive)
+    items = list_items(dataset, ENCODING.interval)
+    for number in (1, 2):
+        pair = make_pair(dataset, items[number], ENCODING, np.random.default_rng(number), neighbours=1)
+        drawn = [picture(pixels(SIZE) + np.array([9.0, 1.5]) * at) for at in (number - 1, number)]
+        assert np.abs(pair.keyframe.astype(int) - drawn[0]).mean() < 6
+        assert np.abs(pair.image.astype(int) - drawn[1]).mean() < 6
+        np.testing.assert_array_equal(pair.labels, discs(pixels(SIZE) + np.array([9.0, 1.5]) * number))
+        np.testing.assert_allclose(np.median(pair.motion[16:-16, 16:-16], axis=(0, 1)), [9, 1.5], atol=0.5)
+        assert warp_error(pair, pair.motion) < 0.4 * warp_error(pair, np.zeros_like(pair.motion))
+    # The first one has none before it; nor has one whose neighbour is another part of the data.
+    for part, item in ((dataset, items[0]), (replace(dataset, sequences=dataset.sequences[2:]), items[2])):
+        made = make_pair(part, item, ENCODING, np.random.default_rng(0), neighbours=1)
+        simulated = make_pair(part, item, ENCODING, np.random.default_rng(0))
+        np.testing.assert_array_equal(made.keyframe, simulated.keyframe)
+
+
+def test_how_often_the_keyframe_is_the_still_before(drive: Path) -> None:
+    dataset = open_dataset(drive)
+    item = list_items(dataset, ENCODING.interval)[2]
+    before = picture(pixels(SIZE) + np.array([9.0, 1.5]))
+    distances, real = set(), 0
+    for variant in range(24):
+        pair = make_pair(dataset, item, ENCODING, np.random.default_rng(variant), neighbours=0.5)
+        if np.abs(pair.keyframe.astype(int) - before).mean() < 6:
+            real += 1
+            distances.add(pair.distance)
+    assert 6 <= real <= 18
+    assert distances == {2, 3, 4}
+
+
 def test_distances_are_drawn_up_to_what_there_is(moving: Path, still: Path) -> None:
     for path, number, farthest in ((moving, 0, 4), (moving, 1, 4), (still, 0, 4)):
         dataset = open_dataset(path)
@@ -150,9 +192,10 @@ def test_cache_is_made_once_and_made_again_when_anything_changes(tmp_path: Path)
         replace(settings, distance=2),
         replace(settings, seed=1),
         replace(settings, stills="anywhere"),
+        replace(settings, neighbours=0.5),
         replace(settings, encoding=replace(ENCODING, bit_rate=1_000_000)),
     ]
-    assert len({folder, *(made(each) for each in changed)}) == 6
+    assert len({folder, *(made(each) for each in changed)}) == 7
     label = path / "labels/clip0/005.png"
     os.utime(label, (1, 1))
     assert made() != folder

@@ -194,6 +194,10 @@ def test_several_data_sets_and_exclusions(scenes: Path, tmp_path: Path) -> None:
     opened = open_data(settings)
     names = [[sequence.name for sequence in dataset.sequences] for dataset in (*opened.train, opened.validation)]
     assert names == [["clip0"], ["clip0"], ["clip2"]]
+    together = open_data(HrSettings(data=sources[:1], hold_out=None, hold_together=1))
+    assert [len(dataset.sequences) for dataset in (*together.train, together.validation)] == [2, 1]
+    with pytest.raises(UsageError, match="hold 2 of 3 sequences together: give 1 to 1"):
+        open_data(HrSettings(data=sources[:1], hold_together=2))
     apart = open_data(replace(settings, hold_out=None, validation=DataSource(tmp_path / "other"), data=sources[:1]))
     assert [len(dataset.sequences) for dataset in (*apart.train, apart.validation)] == [2, 2]
     with pytest.raises(UsageError, match="exclude: 'clip9': matches no sequence"):

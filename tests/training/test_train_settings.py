@@ -61,6 +61,7 @@ def test_all_settings_survive_a_file(kind: type[HrSettings], tmp_path: Path) -> 
         "data": ["camvid:train=0.75", "streets=0.25"],
         "exclude": [r"0016E5_0(7[89]|8[012])\d+", "a"],
         "hold_out": "15",
+        "hold_together": "3",
         "variants": ["6", "2"],
         "distance": "11",
         "frame_rate": "30000/1001",
@@ -79,7 +80,8 @@ def test_all_settings_survive_a_file(kind: type[HrSettings], tmp_path: Path) -> 
         DataSource(Path.cwd() / "camvid", "train", 0.75),
         DataSource(Path.cwd() / "streets", None, 0.25),
     )
-    assert (chosen.hold_out, chosen.variants, chosen.distance, chosen.crop) == (15, (6, 2), 11, (96, 128))
+    assert (chosen.hold_out, chosen.hold_together, chosen.variants) == (15, 3, (6, 2))
+    assert (chosen.distance, chosen.crop) == (11, (96, 128))
     assert (chosen.frame_rate, chosen.learning_rate, chosen.flip) == (Fraction(30000, 1001), 1e-4, False)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(chosen.plain()))
