@@ -18,6 +18,9 @@ from arseg_edge.training.settings import HrSettings
 from arseg_edge.training.values import DataSource
 
 _HELD_EVERY = 10
+_HELD_NEIGHBOURS = 0.5
+"""Validation looks as often at still and keyframe that a drive took as at simulated clips, whose motion is too exact
+to choose by alone."""
 _VALIDATION_SEED = 1
 """Pairs for validation are the same in every run, whatever its seed, and no others than for training."""
 
@@ -109,7 +112,13 @@ def make_all_pairs(
         neighbours=settings.neighbours,
     )
     jobs = [(dataset, replace(made, variants=count)) for dataset, count in zip(data.train, variants, strict=True)]
-    judged = replace(made, variants=settings.validation_variants, distance=None, seed=_VALIDATION_SEED)
+    judged = replace(
+        made,
+        variants=settings.validation_variants,
+        distance=None,
+        seed=_VALIDATION_SEED,
+        neighbours=_HELD_NEIGHBOURS if settings.neighbours else 0.0,
+    )
     jobs.append((data.validation, judged))
     processes = settings.processes or usable_cores()
     *train, held = (make_pairs(dataset, each, cache, processes, progress) for dataset, each in jobs)

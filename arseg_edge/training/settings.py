@@ -132,8 +132,9 @@ class LrSettings(HrSettings):
     """Neither keyframes nor frames should always be the better ones."""
     passing: ClassVar[int] = 3
     """Some things go their own way, and the keyframe is wrong about them."""
-    neighbours: ClassVar[float] = 0.5
-    """What a second changes on a road, no simulated camera shows."""
+    neighbours: ClassVar[float] = 0.25
+    """What a second changes on a road, no simulated camera shows. More of them cost on near frames what they bring on
+    far ones."""
 
     hr: Path | None = None
     scale: float = 0.5
