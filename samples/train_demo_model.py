@@ -4,11 +4,12 @@
 
 ``CAMVID`` is a folder with ``train/`` and ``trainannot/`` (the SegNet tutorial's 480×360 images). Streets are
 drawn beside them, HR is trained, then LR + CReFF with HR as its teacher, and the two are exported. On two cores
-with bfloat16 instructions (AVX-512 or AMX) it takes about an hour and a quarter; on others give ``--precision
-float32`` and more time. Stopped at any moment, the same command goes on where it was.
+with bfloat16 instructions (AVX-512 or AMX) it takes little more than an hour; on others give ``--precision float32``
+and more time. Stopped at any moment, the same command goes on where it was.
 
-The nine stills beside the clip that the model is measured on are left out; of the others three in a row of every
-45 choose the weights: so they have neighbours that were not trained on either. The clip itself has no part in it: ``arseg-edge eval CAMVID --split val`` measures.
+The nine stills beside the clip that the model is measured on are left out; of the others three in a row of every 45
+choose the weights, so that they have neighbours that were not trained on either. The clip itself has no part in it:
+``arseg-edge eval CAMVID --split val`` measures.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def main() -> None:
     watcher = Watcher(on_row=lambda row: print(row, flush=True))
     hr_settings = HrSettings.of(data=mixed(0.2), variants=(6, 2), epochs=given.hr_epochs, **common)
     hr = train_hr(hr_settings, given.output / "hr", watcher=watcher)
-    # Only the streets move as things do: the more of them, the better LR + CReFF does at a distance.
+    # In the streets many things move: the more of them, the better LR + CReFF does at a distance.
     lr_settings = LrSettings.of(
         data=mixed(0.3), variants=(8, 2), validation_variants=4, epochs=given.lr_epochs, hr=hr.best, **common
     )
