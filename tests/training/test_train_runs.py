@@ -15,7 +15,7 @@ import torch
 import yaml
 from moving_scenes import write, write_dataset
 
-from arseg_edge.datasets import open_dataset
+from arseg_edge.datasets import Dataset, open_dataset
 from arseg_edge.errors import (
     ArsegError,
     CheckpointError,
@@ -26,7 +26,8 @@ from arseg_edge.errors import (
     UsageError,
 )
 from arseg_edge.export.checkpoint import read_checkpoint
-from arseg_edge.training import train
+from arseg_edge.training import data, train
+from arseg_edge.training.cache import PairCache, PairSettings
 from arseg_edge.training.config import read_settings
 from arseg_edge.training.data import open_data
 from arseg_edge.training.hr import HrTask
@@ -221,6 +222,21 @@ def test_every_labelled_frame_is_as_likely_where_there_are_no_weights(
     assert pairs.weights == (4.0, 3.0)
     weighted = replace(settings, data=(DataSource(scenes, weight=0.8), DataSource(stills, weight=0.2)))
     assert train.make_all_pairs(weighted, open_data(weighted), tmp_path / "pairs").weights == (0.8, 0.2)
+
+
+def test_lr_learns_from_neighbours_and_is_judged_half_on_them(
+    quick: HrSettings, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def record(dataset: Dataset, settings: PairSettings, *rest: Any) -> PairCache:
+        asked.append((dataset.name, settings.neighbours))
+        return PairCache(tmp_path, 1, 1)
+
+    monkeypatch.setattr(data, "make_pairs", record)
+    for settings in (replace(quick, hold_out=3), LrSettings(data=(DataSource(scenes),), hold_out=3)):
+        data.make_all_pairs(settings, open_data(settings), tmp_path)
+    assert asked == [("scenes", 0.0), ("scenes, held out", 0.0), ("scenes", 0.25), ("scenes, held out", 0.5)]
 
 
 Broken = Callable[[HrSettings, Path], HrSettings]
