@@ -12,8 +12,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from arseg_edge.errors import DatasetError
-
 Image = npt.NDArray[np.uint8]
 _Field = npt.NDArray[np.float32]
 
@@ -22,13 +20,10 @@ _STEPS_TO_SOLVE = 8
 
 
 def frames_between(first: Image, last: Image, steps: int) -> list[Image]:
-    """Return ``steps`` + 1 frames, uint8 [H, W, 3] RGB, from ``first`` to ``last`` and with these two.
+    """Return ``steps`` + 1 frames, uint8 [H, W, 3] RGB, from ``first`` to ``last`` (as large) and with them.
 
     What the last photograph shows at q, the first one shows at q + flow(q) (dense inverse search, Kroeger et al.,
     ECCV 2016). It moves evenly between the two, and its colour goes from the one's to the other's.
-
-    Raises:
-        DatasetError: photographs of different sizes.
 
     >>> rng = np.random.default_rng(0)
     >>> street = cv2.GaussianBlur(rng.integers(0, 256, (96, 140, 3), np.uint8), (0, 0), 2)
@@ -38,9 +33,6 @@ def frames_between(first: Image, last: Image, steps: int) -> list[Image]:
     >>> len(frames), int(np.abs(frames[1].astype(int) - expected)[:, 16:-16].max()) < 12
     (4, True)
     """
-    if first.shape != last.shape:
-        (one_height, one_width), (height, width) = first.shape[:2], last.shape[:2]
-        raise DatasetError(f"two stills of a drive have {one_height}×{one_width} and {height}×{width} pixels: crop one")
     flow = _flow(last, first)
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))

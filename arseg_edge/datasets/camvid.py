@@ -20,7 +20,7 @@ image of a run of any length, to its last image.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -102,7 +102,8 @@ def open_camvid(path: Path, split: str) -> Dataset:
     check_pairs(images, labels, path / split, labels_in)
     in_order = sorted((_named(images[stem], labels[stem]) for stem in images), key=lambda i: (i.drive, i.number))
     runs = _runs(in_order)
-    sequences = partial(_recorded, path / "frames") if (path / "frames").is_dir() else partial(_labelled, in_order)
+    before = dict(zip(in_order[1:], in_order, strict=False))
+    sequences = partial(_recorded, path / "frames") if (path / "frames").is_dir() else partial(_labelled, before)
     return Dataset(
         name=f"CamVid {split}",
         classes=CAMVID_11,
@@ -142,13 +143,13 @@ def _runs(images: list[_Image]) -> Iterator[list[_Image]]:
     yield run
 
 
-def _labelled(in_order: list[_Image], run: list[_Image]) -> Iterator[LabelledSequence]:
+def _labelled(before: Mapping[_Image, _Image], run: list[_Image]) -> Iterator[LabelledSequence]:
     """Sequences of the labelled images alone."""
     if len(run) < SHORTEST_CLIP:
-        first = in_order.index(run[0])
-        for image, before in zip(run, [None, *in_order][first:], strict=False):
-            near = before and before.drive == image.drive and image.number - before.number <= RECORDED_RATE
-            follows = before.path.stem if before and near else None
+        for image in run:
+            other = before.get(image, image)
+            near = other.drive == image.drive and 0 < image.number - other.number <= RECORDED_RATE
+            follows = other.path.stem if near else None
             yield LabelledSequence(image.path.stem, (image.path,), {0: image.label}, STILL_RATE, follows)
         return
     yield LabelledSequence(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from arseg_edge.datasets.sequence import Dataset
+from arseg_edge.datasets.sequence import Dataset, LabelledSequence
 from arseg_edge.errors import UsageError
 
 
@@ -61,10 +61,9 @@ def hold_out(dataset: Dataset, every: int, together: int = 1) -> tuple[Dataset, 
     if not 2 <= every <= count // together:
         each = f"{every}" if together == 1 else f"{every}, {together} together,"
         raise UsageError(f"{dataset.name}: hold out every {each} of {count} sequences: give 2 to {count // together}")
-    held = [i // together % every == every // 2 for i in range(count)]
-    parts = (
-        tuple(sequence for sequence, is_held in zip(dataset.sequences, held, strict=True) if is_held is wanted)
-        for wanted in (False, True)
-    )
-    left, apart = parts
-    return replace(dataset, sequences=left), replace(dataset, name=f"{dataset.name}, held out", sequences=apart)
+    left: list[LabelledSequence] = []
+    held: list[LabelledSequence] = []
+    for i, sequence in enumerate(dataset.sequences):
+        (held if i // together % every == every // 2 else left).append(sequence)
+    parted = replace(dataset, name=f"{dataset.name}, held out", sequences=tuple(held))
+    return replace(dataset, sequences=tuple(left)), parted

@@ -19,8 +19,8 @@ from arseg_edge.training.values import DataSource
 
 _HELD_EVERY = 10
 _HELD_NEIGHBOURS = 0.5
-"""Validation looks as often at still and keyframe that a drive took as at simulated clips, whose motion is too exact
-to choose by alone."""
+"""Of held-out stills that follow another held-out one, validation sees every second pair with that as keyframe: the
+motion of simulated clips is too exact to choose by alone."""
 _VALIDATION_SEED = 1
 """Pairs for validation are the same in every run, whatever its seed, and no others than for training."""
 

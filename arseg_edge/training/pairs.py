@@ -104,7 +104,8 @@ def make_pair(
             distance is then from the upper half of what there is: they are a second apart.
 
     Raises:
-        DatasetError: labels of another size than the image, of unknown values, or of a frame that the video lacks.
+        DatasetError: labels of another size than the image, of unknown values, or of a frame that the video lacks;
+            a still of another size than the one it follows.
         SourceError: a video that cannot be read.
         CodecError: no such encoder, or one that does not take the frames.
     """
@@ -123,7 +124,13 @@ def make_pair(
             f"{frames[-1].shape[0]}×{frames[-1].shape[1]}: give them the size of the frame"
         )
     if before is not None:
-        frames = frames_between(next(before.read_frames()), frames[0], back)
+        earlier, (still,) = next(before.read_frames()), frames
+        if earlier.shape != still.shape:
+            raise DatasetError(
+                f"{path}: labels a still of {still.shape[0]}×{still.shape[1]}, but {before.name!r} before it has "
+                f"{earlier.shape[0]}×{earlier.shape[1]}: give the stills of a drive one size"
+            )
+        frames = frames_between(earlier, still, back)
     elif item.sequence.is_still:
         at = int(rng.integers(back + 1)) if stills == "anywhere" else None
         simulated = simulate_clip(frames[0], back + 1, rng, at)

@@ -90,6 +90,8 @@ class HrSettings:
             raise UsageError(f"variants: {len(self.variants)} for {len(self.data)} data sets: give one or one for each")
         if self.validation is not None and self.hold_out is not None:
             raise UsageError("validation and hold_out: both say what to validate on: give one of them")
+        if self.validation is not None and self.hold_together > 1:
+            raise UsageError("validation and hold_together: nothing is held out then: give one of them")
         if self.zoom_out > self.zoom_in:
             raise UsageError(f"zoom_out {self.zoom_out:g} is above zoom_in {self.zoom_in:g}: swap them")
         if self.distance is not None and self.distance >= self.interval:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from arseg_edge.datasets import between
 from arseg_edge.datasets.between import frames_between
-from arseg_edge.errors import DatasetError
 
 SIZE = (120, 160)
 INSIDE = (slice(20, -20), slice(20, -20))
@@ -75,8 +74,3 @@ def test_light_changes_from_the_ones_to_the_others(world: NDArray[np.uint8]) -> 
     frames = frames_between(world[:120, :160] // 2, bright[:120, :160], steps=5)
     means = [frame.mean() for frame in frames]
     np.testing.assert_allclose(np.diff(means), 20, atol=2)
-
-
-def test_photographs_of_different_sizes(world: NDArray[np.uint8]) -> None:
-    with pytest.raises(DatasetError, match="two stills of a drive have 120×160 and 118×160 pixels: crop one"):
-        frames_between(world[:120, :160], world[:118, :160], steps=3)

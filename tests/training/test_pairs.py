@@ -118,6 +118,16 @@ def test_still_can_have_the_one_before_it_as_its_keyframe(drive: Path) -> None:
         np.testing.assert_array_equal(made.keyframe, simulated.keyframe)
 
 
+def test_stills_of_a_drive_of_different_sizes(drive: Path) -> None:
+    places = pixels((90, 128))
+    write(drive / "train/0001TP_006690.png", picture(places))
+    write(drive / "trainannot/0001TP_006690.png", discs(places).astype(np.uint8))
+    dataset = open_dataset(drive)
+    item = list_items(dataset, ENCODING.interval)[1]
+    with pytest.raises(DatasetError, match=r"006720\.png: labels a still of 96×128, but '0001TP_006690' .* has 90×128"):
+        make_pair(dataset, item, ENCODING, np.random.default_rng(0), neighbours=1)
+
+
 def test_how_often_the_keyframe_is_the_still_before(drive: Path) -> None:
     dataset = open_dataset(drive)
     item = list_items(dataset, ENCODING.interval)[2]

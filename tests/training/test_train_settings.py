@@ -151,6 +151,7 @@ def test_recipes_are_the_papers() -> None:
         ({"data": ["a=0.5", "b"]}, "data: 1 of 2 have a weight"),
         ({"data": ["a", "b", "c"], "variants": ["1", "2"]}, "variants: 2 for 3 data sets"),
         ({"validation": "v", "hold_out": "3"}, "validation and hold_out"),
+        ({"validation": "v", "hold_together": "3"}, "validation and hold_together"),
         ({"zoom_out": "2"}, "zoom_out 2 is above zoom_in 1.8"),
         ({"distance": "12"}, "distance 12: must be below the interval, which is 12"),
         ({"crop": "65x64"}, "crop 65x64: must be a multiple of loss_stride, which is 2"),
