@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from arseg_edge.errors import (
@@ -36,11 +35,11 @@ from arseg_edge.errors import (
 from arseg_edge.results import Result, Speed
 
 if TYPE_CHECKING:
+    from arseg_edge.runtime.inference.providers import ProviderLike
     from arseg_edge.runtime.motion.follow import MotionMode
-    from arseg_edge.runtime.providers import ProviderLike
     from arseg_edge.runtime.segmenter import LrResize, Segmenter
 
-__version__ = metadata.version("arseg-edge")
+__version__ = "0.1.0"
 
 __all__ = [
     "ArsegError",

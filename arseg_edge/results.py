@@ -55,7 +55,7 @@ class Result:
     is_keyframe: bool
     """Whether the HR network ran."""
     keyframe_reason: str | None
-    """Why it did (``runtime/schedule.py`` lists the reasons); None on other frames."""
+    """Why it did (``runtime/schedule/keyframes.py`` lists the reasons); None on other frames."""
     distance: int
     """Frames since the last keyframe; 0 on a keyframe."""
     motion_source: str | None

@@ -27,7 +27,7 @@ from arseg_edge.evaluation.by_distance import AR, HR, LR, ZERO_MOTION, Evaluatio
 from arseg_edge.export import export_bundle
 from arseg_edge.export.families import Family, edge_family, register_family
 from arseg_edge.palette import CAMVID_11, ClassSet
-from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.inference.cpu_budget import usable_cores
 from arseg_edge.training.settings import LrSettings
 from arseg_edge.training.train import train_lr
 from arseg_edge.training.values import DataSource

@@ -30,7 +30,7 @@ from warp_quality import Image, encode, pictures, psnr, warp
 
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
 from arseg_edge.runtime.read_motion import read_motion
-from arseg_edge.runtime.schedule import Guards
+from arseg_edge.runtime.schedule.keyframes import Guards
 
 SIZE: Final = (480, 360)
 GUARD_REASONS: Final = frozenset({"intra-share", "mismatch", "scene-cut"})

@@ -40,13 +40,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
 from arseg_edge.runtime.motion.follow import Follower, MotionMode
 from arseg_edge.runtime.motion.luma import working_luma
 from arseg_edge.runtime.motion.subpixel import SubpixelChain
 from arseg_edge.runtime.motion.vectors import BlockMotion, VectorRecords, block_motion
-from arseg_edge.runtime.source import open_source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.open_source import open_source
 
 Image = npt.NDArray[np.uint8]
 Motion = npt.NDArray[np.float32]

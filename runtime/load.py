@@ -8,12 +8,12 @@ from typing import get_args
 
 from arseg_edge.bundle import read_bundle
 from arseg_edge.errors import UsageError
-from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.inference.cpu_budget import usable_cores
+from arseg_edge.runtime.inference.providers import ProviderLike
+from arseg_edge.runtime.inference.sessions import load_sessions
 from arseg_edge.runtime.motion.follow import MotionMode
-from arseg_edge.runtime.providers import ProviderLike
-from arseg_edge.runtime.schedule import check_interval
+from arseg_edge.runtime.schedule.keyframes import check_interval
 from arseg_edge.runtime.segmenter import LrResize, Segmenter, Settings
-from arseg_edge.runtime.sessions import load_sessions
 
 
 def load_segmenter(

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.errors import UsageError
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion import CHAINS, Chaining
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.follow import Follower, MotionMode, MotionSource
-from arseg_edge.runtime.schedule import INTERVAL, Guards, KeyframeReason, check_interval
-from arseg_edge.runtime.source import Source, SourceLike, open_source
+from arseg_edge.runtime.schedule.keyframes import INTERVAL, Guards, KeyframeReason, check_interval
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
 
 GUARDS: Final = Guards()
 
@@ -110,7 +110,7 @@ def read_motion(
         interval: a keyframe at least every so many frames.
         chaining: ``subpixel`` or ``published`` (``motion/subpixel.py``, ``motion/published.py``).
         motion: where motion may come from: ``auto``, ``bitstream`` or ``estimate`` (``motion/follow.py``).
-        guards: what else makes a frame a keyframe (``schedule.py``); None for nothing else.
+        guards: what else makes a frame a keyframe (``schedule/keyframes.py``); None for nothing else.
 
     Raises:
         UsageError: an interval, chaining or kind of motion that makes no sense.

@@ -16,13 +16,13 @@ from arseg_edge.bundle import Bundle
 from arseg_edge.errors import FrameError, SequenceError, SizeError, UsageError
 from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Result, Speed
-from arseg_edge.runtime.checks import check_frame, checked_motion
+from arseg_edge.runtime.inference.checks import check_frame, checked_motion
+from arseg_edge.runtime.inference.sessions import Sessions
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, ReadyFrame, ready_frames
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
-from arseg_edge.runtime.sessions import Sessions
-from arseg_edge.runtime.source import Source, SourceLike, open_source
-from arseg_edge.runtime.sources.iterable import IterableSource
+from arseg_edge.runtime.source.iterable import IterableSource
+from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
 from arseg_edge.runtime.stream import ResultStream
 
 LrResize = Literal["exact", "fast"]

@@ -55,7 +55,7 @@ def test_versions_agree(wheel: Path, tmp_path: Path, native: str) -> None:
         subprocess.run([python, "-m", "pip", "install", "-q", wheel, *requirements], check=True)
         environment = {"ARSEG_EDGE_NATIVE": native, "PATH": "/usr/bin:/bin"}
         run = [python, "-m", "arseg_edge", "verify", "--json", "--threads", "1"]
-        # Not from the checkout: there `python -m` would take the package's sources for the package.
+        # Not from the checkout: there `python -m` takes the checkout's sources, and this is about the wheel.
         out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
         verified = json.loads(out)
         assert verified["passed"]

@@ -13,7 +13,7 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.cli.options import json_option, model_option, print_json, print_table, threads_option
 
 if TYPE_CHECKING:
-    from arseg_edge.runtime.bench import BenchReport, Timing
+    from arseg_edge.runtime.reports.bench import BenchReport, Timing
 
 
 @click.command()
@@ -28,8 +28,8 @@ def bench(video: str, model: Path, rounds: int, interval: int | None, threads: i
 
     Variants take turns within every round; the figures are medians, with quartiles in brackets.
     """
-    from arseg_edge.runtime.bench import run_bench
-    from arseg_edge.runtime.cpu_budget import usable_cores
+    from arseg_edge.runtime.inference.cpu_budget import usable_cores
+    from arseg_edge.runtime.reports.bench import run_bench
 
     report = run_bench(
         read_bundle(model),

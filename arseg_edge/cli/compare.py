@@ -65,7 +65,7 @@ def compare(
     """
     from arseg_edge.evaluation.agreement import compare as run
     from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-    from arseg_edge.runtime.cpu_budget import usable_cores
+    from arseg_edge.runtime.inference.cpu_budget import usable_cores
 
     opened = read_bundle(bundle)
     predictors = [

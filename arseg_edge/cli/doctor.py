@@ -14,7 +14,7 @@ from arseg_edge.errors import ProviderError
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, providers (each runs a tiny model), the native library, codecs, and what to install."""
-    from arseg_edge.runtime.doctor import diagnose
+    from arseg_edge.runtime.reports.doctor import diagnose
 
     diagnosis = diagnose()
     if as_json:

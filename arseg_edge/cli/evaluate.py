@@ -122,7 +122,7 @@ def evaluate(
 
 def _bundle(path: Path, provider: str, threads: int | None, scale: float | None, resize: bool) -> Predictor:
     from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-    from arseg_edge.runtime.cpu_budget import usable_cores
+    from arseg_edge.runtime.inference.cpu_budget import usable_cores
 
     return BundlePredictor(
         read_bundle(path),

@@ -13,8 +13,8 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.cli.options import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from arseg_edge.runtime.coding import Coding, Distances
-    from arseg_edge.runtime.probe import ProbeReport
+    from arseg_edge.runtime.reports.coding import Coding, Distances
+    from arseg_edge.runtime.reports.probe import ProbeReport
 
 
 @click.command()
@@ -34,7 +34,7 @@ def probe(video: str, model: Path | None, seconds: float, as_json: bool) -> None
     VIDEO is whatever `run` takes. "Warped keyframe" is the PSNR of the last keyframe's picture, warped by the motion,
     against each frame. The speed-up is arithmetic, from the bundle's multiply-accumulates; `bench` measures seconds.
     """
-    from arseg_edge.runtime.probe import probe as probe_stream
+    from arseg_edge.runtime.reports.probe import probe as probe_stream
 
     manifest = None if model is None else read_bundle(model).manifest
     report = probe_stream(video, seconds, manifest)

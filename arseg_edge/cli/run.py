@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from arseg_edge.runtime.motion.follow import MotionMode
     from arseg_edge.runtime.segmenter import Segmenter
     from arseg_edge.runtime.sinks import Sink
-    from arseg_edge.runtime.source import Source
+    from arseg_edge.runtime.source.open_source import Source
 
 
 @click.command()
@@ -74,7 +74,7 @@ def run(
     Outputs appear whole, under their names, when they are done; after Ctrl-C, and when a live source is lost, they
     hold what was done.
     """
-    from arseg_edge.runtime.source import open_source, shown
+    from arseg_edge.runtime.source.open_source import open_source, shown
 
     if as_json and frames == "-":
         raise UsageError("--json and --frames - both want standard output: give --frames a file")

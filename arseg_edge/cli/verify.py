@@ -32,8 +32,8 @@ def verify(bundle: Path, provider: str, threads: int | None, as_json: bool) -> N
     """
     opened = read_bundle(bundle)
     try:
-        from arseg_edge.runtime.cpu_budget import usable_cores
-        from arseg_edge.runtime.verify import verify as replay
+        from arseg_edge.runtime.inference.cpu_budget import usable_cores
+        from arseg_edge.runtime.reports.verify import verify as replay
     except ImportError as error:
         raise ProviderError(f'{error.name} is not installed: pip install "arseg-edge[cpu]"') from None
     outcome = replay(opened, providers=parse_provider(provider), threads=threads or usable_cores())

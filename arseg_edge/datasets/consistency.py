@@ -9,8 +9,8 @@ import av
 from arseg_edge.datasets.label_picture import png_size
 from arseg_edge.datasets.sequence import Dataset, LabelledSequence, read_image
 from arseg_edge.errors import DatasetError
-from arseg_edge.runtime.source import open_source
-from arseg_edge.runtime.sources.track import video_track
+from arseg_edge.runtime.source.open_source import open_source
+from arseg_edge.runtime.source.track import video_track
 
 
 def check_consistency(dataset: Dataset) -> None:

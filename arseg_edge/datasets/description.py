@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from arseg_edge.errors import DatasetError, UsageError
 from arseg_edge.palette import ClassSet, Colour, distinct_colours
-from arseg_edge.runtime.sources.base import NOMINAL_RATE
+from arseg_edge.runtime.source.base import NOMINAL_RATE
 
 FILE: Final = "dataset.yaml"
 _KEYS: Final = ("classes", "ignored", "frame_rate", "splits")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from arseg_edge.datasets.label_picture import read_label_picture
 from arseg_edge.errors import DatasetError, SourceError
 from arseg_edge.palette import ClassSet, Colour
-from arseg_edge.runtime.source import open_source
-from arseg_edge.runtime.sources import images
+from arseg_edge.runtime.source import images
+from arseg_edge.runtime.source.open_source import open_source
 
 IGNORED: Final = 255
 """The label of pixels that belong to no class: no loss, no score."""

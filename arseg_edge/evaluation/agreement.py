@@ -19,8 +19,8 @@ from arseg_edge.evaluation.scores import Scores, rounded
 from arseg_edge.evaluation.stream_times import StreamTimes, stream_times
 from arseg_edge.palette import ClassSet
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
-from arseg_edge.runtime.source import open_source
-from arseg_edge.runtime.sources.network import NetworkSource
+from arseg_edge.runtime.source.network import NetworkSource
+from arseg_edge.runtime.source.open_source import open_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Comparison:
     """The interval that the video was read with."""
     frames: int
     keyframes: Mapping[str, int]
-    """By reason (``runtime/schedule.py``)."""
+    """By reason (``runtime/schedule/keyframes.py``)."""
     stretches: tuple[int, ...]
     """Frames from each keyframe that the video itself calls for to the next: all but those due by the interval."""
     frames_by_distance: tuple[int, ...]

@@ -14,11 +14,11 @@ from arseg_edge.evaluation.predictor import Frame, Labels, Motion
 from arseg_edge.onnx_bytes import without_fusion
 from arseg_edge.operators import Chaining
 from arseg_edge.palette import ClassSet
+from arseg_edge.runtime.inference.providers import ProviderLike
+from arseg_edge.runtime.inference.sessions import load_sessions, open_session
 from arseg_edge.runtime.native import library_path
-from arseg_edge.runtime.providers import ProviderLike
 from arseg_edge.runtime.segmenter import Segmenter, Settings
-from arseg_edge.runtime.sessions import load_sessions, open_session
-from arseg_edge.runtime.source import SourceLike
+from arseg_edge.runtime.source.open_source import SourceLike
 from arseg_edge.runtime.stream import ResultStream
 
 

@@ -26,8 +26,8 @@ from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
 from arseg_edge.evaluation.predictor import Labels, Predictor
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.palette import ClassSet
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.read_motion import MotionFrame
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 HR: Final = "hr"
 LR: Final = "lr"

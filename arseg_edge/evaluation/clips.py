@@ -22,10 +22,10 @@ from arseg_edge.datasets.sequence import LabelledSequence, read_image
 from arseg_edge.errors import DatasetError, SourceError
 from arseg_edge.evaluation.predictor import Frame
 from arseg_edge.operators import Chaining
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames, read_motion
-from arseg_edge.runtime.source import open_source
-from arseg_edge.runtime.sources.base import Source
+from arseg_edge.runtime.source.base import Source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.open_source import open_source
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from arseg_edge.datasets.sequence import IGNORED
 from arseg_edge.evaluation.predictor import Labels, Motion
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
 from arseg_edge.runtime.motion.luma import working_luma
 from arseg_edge.runtime.motion.tracker import Tracker
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 
 def motion_between(frame: DecodedFrame, before: DecodedFrame) -> Motion | None:

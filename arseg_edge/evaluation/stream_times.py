@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Final
 
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-from arseg_edge.runtime.source import SourceLike
+from arseg_edge.runtime.source.open_source import SourceLike
 from arseg_edge.runtime.stream import ResultStream
 
 _ROUNDS: Final = 3

@@ -17,7 +17,7 @@ from arseg_edge.export.models import FusionNetwork
 from arseg_edge.export.models.resizing import lr_size
 from arseg_edge.export.operators import normalize_image, segmentation_labels
 from arseg_edge.operators import Chaining
-from arseg_edge.runtime.schedule import INTERVAL
+from arseg_edge.runtime.schedule.keyframes import INTERVAL
 
 
 class CheckpointPredictor:

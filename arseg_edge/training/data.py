@@ -11,7 +11,7 @@ from arseg_edge.datasets.encode import Encoding
 from arseg_edge.datasets.selection import matching
 from arseg_edge.errors import UsageError
 from arseg_edge.export.families import Family
-from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.inference.cpu_budget import usable_cores
 from arseg_edge.training.batches import Mixture
 from arseg_edge.training.cache import PairCache, PairSettings, make_pairs
 from arseg_edge.training.settings import HrSettings

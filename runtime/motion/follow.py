@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from arseg_edge.operators import Chaining
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion import CHAINS
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.luma import Luma, working_luma
 from arseg_edge.runtime.motion.tracker import Tracker
 from arseg_edge.runtime.motion.vectors import ListedVectors, listed_vectors
-from arseg_edge.runtime.schedule import Guards, KeyframeReason, Link, keyframe_reason, mismatch_reason
+from arseg_edge.runtime.schedule.keyframes import Guards, KeyframeReason, Link, keyframe_reason, mismatch_reason
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 MotionMode = Literal["auto", "bitstream", "estimate"]
 MotionSource = Literal["bitstream", "resolved", "estimated"]

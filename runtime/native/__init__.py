@@ -6,11 +6,14 @@ too; they run where the library was not built, or where ``ARSEG_EDGE_NATIVE=0`` 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -71,15 +74,22 @@ def _turned_off() -> bool:
     return os.environ.get("ARSEG_EDGE_NATIVE") == "0"
 
 
-def _find() -> Path | None:
-    # An editable install has the sources in one folder of this package's path and the library in another.
-    return _found_in(tuple(__path__))
-
-
 @cache  # asked for each frame of a video
-def _found_in(folders: tuple[str, ...]) -> Path | None:
-    candidates = (Path(folder) / _NAME for folder in folders)
-    return next((path for path in candidates if path.is_file()), None)
+def _find() -> Path | None:
+    return next((path for path in _candidates() if path.is_file()), None)
+
+
+def _candidates() -> Iterator[Path]:
+    # Installed, it lies beside this file; an editable install has it in another folder of this package's path.
+    yield from (Path(folder) / _NAME for folder in __path__)
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / "CMakeLists.txt").is_file():
+        return
+    # A checkout holds the sources alone: the last that was built in it, else that of the installed package.
+    built = (checkout / "build").glob(f"*/{_NAME}")
+    yield from sorted(built, key=lambda path: path.stat().st_mtime, reverse=True)
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        yield Path(str(metadata.distribution("arseg-edge").locate_file(f"arseg_edge/runtime/native/{_NAME}")))
 
 
 @cache

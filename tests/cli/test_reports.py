@@ -14,8 +14,8 @@ from conftest import Command
 
 from arseg_edge import __version__
 from arseg_edge.bundle import KEYFRAME, read_bundle, write_bundle
-from arseg_edge.runtime import doctor as doctor_module
-from arseg_edge.runtime.doctor import ProviderCheck
+from arseg_edge.runtime.reports import doctor as doctor_module
+from arseg_edge.runtime.reports.doctor import ProviderCheck
 
 
 @pytest.fixture

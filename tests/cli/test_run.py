@@ -16,7 +16,7 @@ from clips import INTERVAL
 from conftest import FRAMES, Command
 
 import arseg_edge
-from arseg_edge.runtime.providers import CUDA
+from arseg_edge.runtime.inference.providers import CUDA
 
 
 def video_times(path: Path) -> list[float]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from arseg_edge.datasets.encode import Encoding, encode_clip
 from arseg_edge.errors import CodecError, OutputError, UsageError
-from arseg_edge.runtime.source import open_source
+from arseg_edge.runtime.source.open_source import open_source
 
 SIZE = (64, 96)
 ENCODING = Encoding(bit_rate=4_000_000, interval=5, frame_rate=Fraction(25))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
-from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 PAN = 6
 """Pixels to the right from one frame to the next: what is at x was at x - PAN in the frame before."""

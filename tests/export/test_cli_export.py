@@ -18,7 +18,7 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.cli import main
 from arseg_edge.export import families, parity
 from arseg_edge.export.parity import HALF_TOLERANCE
-from arseg_edge.runtime.verify import verify
+from arseg_edge.runtime.reports.verify import verify
 
 Exported = tuple[int, str, str]
 Export = Callable[..., Exported]

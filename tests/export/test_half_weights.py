@@ -21,7 +21,7 @@ from arseg_edge.export.families import find_family
 from arseg_edge.export.half_weights import SMALLEST, store_half
 from arseg_edge.export.models import SegmentationNetwork
 from arseg_edge.export.parity import HALF_TOLERANCE, TOLERANCE
-from arseg_edge.runtime.verify import verify
+from arseg_edge.runtime.reports.verify import verify
 
 MEMBERS = (KEYFRAME, "nonkeyframe.onnx")
 SIZE = (96, 128)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from streams import Image, as_frame, encode, panning, texture
 
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.read_motion import read_motion
-from arseg_edge.runtime.source import SourceLike, open_source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.open_source import SourceLike, open_source
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 

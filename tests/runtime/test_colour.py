@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from streams import Image, encode, texture
 
-from arseg_edge.runtime.source import DecodedFrame, SourceLike, open_source
+from arseg_edge.runtime.source.open_source import DecodedFrame, SourceLike, open_source
 
 
 def read(source: SourceLike) -> list[DecodedFrame]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from arseg_edge.runtime import cpu_budget
-from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.inference import cpu_budget
+from arseg_edge.runtime.inference.cpu_budget import usable_cores
 
 
 @pytest.fixture(autouse=True)

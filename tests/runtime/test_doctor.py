@@ -12,10 +12,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from arseg_edge.runtime import doctor
-from arseg_edge.runtime.doctor import ProviderCheck, check_provider, diagnose
+from arseg_edge.runtime.inference.providers import CPU, CUDA
 from arseg_edge.runtime.native import NativeState
-from arseg_edge.runtime.providers import CPU, CUDA
+from arseg_edge.runtime.reports import doctor
+from arseg_edge.runtime.reports.doctor import ProviderCheck, check_provider, diagnose
 
 FAKE = "FakeExecutionProvider"
 

@@ -22,11 +22,11 @@ from servers import HOST, free_port, http_server, rtsp_server, udp_sender
 from streams import encode, panning
 
 from arseg_edge.errors import ArsegError, SequenceError, SourceError
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.read_motion import motion_frames
-from arseg_edge.runtime.source import open_source
-from arseg_edge.runtime.sources.network import NetworkSource
-from arseg_edge.runtime.sources.video import VideoSource
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.network import NetworkSource
+from arseg_edge.runtime.source.open_source import open_source
+from arseg_edge.runtime.source.video import VideoSource
 
 COUNT = 25
 PATIENT = 20.0
@@ -174,7 +174,7 @@ def test_a_file_over_http_is_not_live(clip: Path) -> None:
 
 
 def test_a_slow_reader_loses_nothing(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arseg_edge.runtime.sources.connection.READ_AHEAD", 2)
+    monkeypatch.setattr("arseg_edge.runtime.source.connection.READ_AHEAD", 2)
     content = clip.read_bytes()
     with (
         http_server(lambda request: body(request, content, length=True)) as address,
@@ -210,7 +210,7 @@ def test_hls(tmp_path: Path, clip: Path, ends: bool) -> None:
 READ_STDIN = """
 import logging, sys
 from arseg_edge.errors import ArsegError
-from arseg_edge.runtime.sources.network import NetworkSource
+from arseg_edge.runtime.source.network import NetworkSource
 logging.disable()
 count = 0
 try:
@@ -325,7 +325,7 @@ def test_a_pause_before_reconnecting_can_be_interrupted(clip: Path) -> None:
 
 
 def test_the_thread_that_reads_ends(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arseg_edge.runtime.sources.connection.READ_AHEAD", 1)  # so that it is still at it
+    monkeypatch.setattr("arseg_edge.runtime.source.connection.READ_AHEAD", 1)  # so that it is still at it
     before = set(threading.enumerate())
     content = clip.read_bytes()
     with http_server(lambda request: body(request, content, length=True)) as address:
@@ -503,7 +503,7 @@ def test_a_lost_live_run_keeps_what_was_done(tmp_path: Path, clip: Path, tiny_bu
             body(request, content, length=False)
 
     code = (
-        "from arseg_edge.cli import main; from arseg_edge.runtime.sources.network import NetworkSource;"
+        "from arseg_edge.cli import main; from arseg_edge.runtime.source.network import NetworkSource;"
         "NetworkSource.__init__.__kwdefaults__['pauses'] = (0.01,); main()"
     )
     frames = tmp_path / "frames.jsonl"

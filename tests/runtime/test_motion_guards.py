@@ -12,8 +12,8 @@ from streams import encode, panning
 
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.read_motion import read_motion
-from arseg_edge.runtime.schedule import Guards
-from arseg_edge.runtime.sources.h264 import reference_frames
+from arseg_edge.runtime.schedule.keyframes import Guards
+from arseg_edge.runtime.source.h264 import reference_frames
 
 BEFORE = 5
 STREAMS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from arseg_edge.runtime.motion import CHAINS, Chaining
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.motion.vectors import listed_vectors
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
-from arseg_edge.runtime.source import open_source
+from arseg_edge.runtime.source.open_source import open_source
 
 HEIGHT, WIDTH, COUNT = 144, 176, 13
 PAN = (3, -2)

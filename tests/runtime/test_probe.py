@@ -17,9 +17,9 @@ from streams import Image, encode, panning
 from arseg_edge.bundle import read_bundle
 from arseg_edge.errors import CodecError, SourceError, UsageError
 from arseg_edge.manifest import Manifest
-from arseg_edge.runtime.coding import Distances
-from arseg_edge.runtime.probe import ProbeReport, probe
 from arseg_edge.runtime.read_motion import read_motion
+from arseg_edge.runtime.reports.coding import Distances
+from arseg_edge.runtime.reports.probe import ProbeReport, probe
 
 HEIGHT, WIDTH, COUNT = 96, 128, 25
 PAN = (3, -2)

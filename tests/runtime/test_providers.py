@@ -14,7 +14,7 @@ import pytest
 import arseg_edge
 from arseg_edge.bundle import read_bundle
 from arseg_edge.errors import ProviderError, UsageError
-from arseg_edge.runtime.providers import (
+from arseg_edge.runtime.inference.providers import (
     CPU,
     CUDA,
     Provider,
@@ -22,7 +22,7 @@ from arseg_edge.runtime.providers import (
     candidates,
     check_loaded,
 )
-from arseg_edge.runtime.verify import verify
+from arseg_edge.runtime.reports.verify import verify
 
 FAKE = "FakeExecutionProvider"
 

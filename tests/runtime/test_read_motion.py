@@ -19,7 +19,7 @@ from streams import Image, change_packets, encode, panning
 from arseg_edge.errors import CodecError, SourceError, UsageError
 from arseg_edge.runtime.motion import CHAINS, Chaining
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames, read_motion
-from arseg_edge.runtime.source import open_source
+from arseg_edge.runtime.source.open_source import open_source
 
 HEIGHT, WIDTH = 144, 176
 

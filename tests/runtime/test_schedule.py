@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arseg_edge.errors import UsageError
-from arseg_edge.runtime.schedule import (
+from arseg_edge.runtime.schedule.keyframes import (
     Guards,
     KeyframeReason,
     Link,

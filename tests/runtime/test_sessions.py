@@ -13,8 +13,8 @@ import arseg_edge
 from arseg_edge.bundle import Bundle, read_bundle, write_bundle
 from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.onnx_bytes import tiny_model
-from arseg_edge.runtime import sessions as sessions_module
-from arseg_edge.runtime.sessions import Sessions, load_sessions
+from arseg_edge.runtime.inference import sessions as sessions_module
+from arseg_edge.runtime.inference.sessions import Sessions, load_sessions
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 STILL = np.zeros((64, 96, 2), np.float32)

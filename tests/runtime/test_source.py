@@ -17,7 +17,7 @@ from streams import Image, as_frame, change_packets, encode, panning, texture
 
 from arseg_edge.errors import ArsegError, CodecError, FrameError, SequenceError, SourceError, UsageError
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
-from arseg_edge.runtime.source import DecodedFrame, SourceLike, open_source
+from arseg_edge.runtime.source.open_source import DecodedFrame, SourceLike, open_source
 
 HEIGHT, WIDTH = 96, 128
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pytest
 from streams import Image, encode, panning
 
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion.vectors import VectorRecords
 from arseg_edge.runtime.read_motion import read_motion
-from arseg_edge.runtime.source import open_source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.open_source import open_source
 
 HEIGHT, WIDTH = 96, 128
 TURNS = [(degrees, mirrored) for mirrored in (False, True) for degrees in (0, 90, 180, 270)]

@@ -25,7 +25,7 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.errors import FrameError, SequenceError, SizeError, SourceError
 from arseg_edge.runtime import read_motion
 from arseg_edge.runtime.native import library_path
-from arseg_edge.runtime.source import SourceLike, open_source
+from arseg_edge.runtime.source.open_source import SourceLike, open_source
 
 FRAMES = 30
 

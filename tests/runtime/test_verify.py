@@ -15,10 +15,10 @@ from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle, read_bundle, write_bundl
 from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.golden import Expected, GoldenClip, Samples, read_golden
 from arseg_edge.onnx_bytes import _fields, tiny_model
-from arseg_edge.runtime import verify as verify_module
-from arseg_edge.runtime.providers import CPU, Provider
-from arseg_edge.runtime.sessions import open_session
-from arseg_edge.runtime.verify import Finding, Verification, verify
+from arseg_edge.runtime.inference.providers import CPU, Provider
+from arseg_edge.runtime.inference.sessions import open_session
+from arseg_edge.runtime.reports import verify as verify_module
+from arseg_edge.runtime.reports.verify import Finding, Verification, verify
 
 FAKE = "FakeExecutionProvider"
 LIBRARY = Path("libarseg_ops.so")

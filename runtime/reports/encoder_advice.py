@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from arseg_edge.runtime.coding import Coding
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
+from arseg_edge.runtime.reports.coding import Coding
 
 
 @dataclass(frozen=True)

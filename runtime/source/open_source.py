@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from arseg_edge.errors import SourceError, UsageError
-from arseg_edge.runtime.decoded_frame import DecodedFrame
-from arseg_edge.runtime.sources.base import Source
-from arseg_edge.runtime.sources.images import IMAGE_SUFFIXES, ImageSource
-from arseg_edge.runtime.sources.iterable import IterableSource, Picture
-from arseg_edge.runtime.sources.network import STANDARD_INPUT, NetworkSource, is_device, scheme, shown
-from arseg_edge.runtime.sources.video import VideoSource
+from arseg_edge.runtime.source.base import Source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.images import IMAGE_SUFFIXES, ImageSource
+from arseg_edge.runtime.source.iterable import IterableSource, Picture
+from arseg_edge.runtime.source.network import STANDARD_INPUT, NetworkSource, is_device, scheme, shown
+from arseg_edge.runtime.source.video import VideoSource
 
 __all__ = ["DecodedFrame", "Source", "SourceLike", "open_source", "shown"]
 

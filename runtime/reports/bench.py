@@ -25,11 +25,11 @@ from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.errors import SourceError
 from arseg_edge.onnx_bytes import ending_at, matmul_model
 from arseg_edge.results import Result
+from arseg_edge.runtime.inference.providers import CPU, Provider
+from arseg_edge.runtime.inference.sessions import load_sessions, open_session
 from arseg_edge.runtime.native import library_path
-from arseg_edge.runtime.providers import CPU, Provider
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
 from arseg_edge.runtime.segmenter import Segmenter, Settings
-from arseg_edge.runtime.sessions import load_sessions, open_session
 
 _MATMUL_SIZE = 1024
 _HR_FRAMES = 4

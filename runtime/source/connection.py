@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import SourceError
-from arseg_edge.runtime.sources.track import Track, read_packets, video_track
+from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
 READ_AHEAD: Final = 256
 """Packets that wait to be decoded; with so many, reading waits too."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Final
 
-from arseg_edge.runtime.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 NOMINAL_RATE: Final = Fraction(25)
 """Frames a second where a source has no times of its own."""

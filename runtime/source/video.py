@@ -14,12 +14,12 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
-from arseg_edge.runtime.sources.base import Clock, Source
-from arseg_edge.runtime.sources.h264 import reference_frames
-from arseg_edge.runtime.sources.rotation import Turner, turn_of, turn_vectors
-from arseg_edge.runtime.sources.track import Track, read_packets, video_track
+from arseg_edge.runtime.source.base import Clock, Source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.h264 import reference_frames
+from arseg_edge.runtime.source.rotation import Turner, turn_of, turn_vectors
+from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
 log = logging.getLogger(__name__)
 

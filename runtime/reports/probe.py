@@ -15,12 +15,12 @@ import numpy.typing as npt
 from arseg_edge.errors import UsageError
 from arseg_edge.manifest import Macs, Manifest
 from arseg_edge.operators import Chaining
-from arseg_edge.runtime.coding import Coding, CodingReader
-from arseg_edge.runtime.encoder_advice import Advice, encoder_advice
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
-from arseg_edge.runtime.schedule import INTERVAL
-from arseg_edge.runtime.source import Source, SourceLike, open_source
+from arseg_edge.runtime.reports.coding import Coding, CodingReader
+from arseg_edge.runtime.reports.encoder_advice import Advice, encoder_advice
+from arseg_edge.runtime.schedule.keyframes import INTERVAL
+from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
 
 _CHAINING: Final[Chaining] = "subpixel"
 
@@ -70,7 +70,7 @@ class ProbeReport:
     motion_sources: dict[str, int]
     """Frames by where their motion comes from (``motion/follow.py``)."""
     keyframes: dict[str, int]
-    """By reason (``schedule.py``)."""
+    """By reason (``schedule/keyframes.py``)."""
     warp: WarpQuality | None
     """None where every frame is a keyframe."""
     savings: dict[str, Saving] | None

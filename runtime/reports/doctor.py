@@ -12,10 +12,10 @@ import numpy as np
 import onnxruntime
 
 from arseg_edge.onnx_bytes import tiny_model
-from arseg_edge.runtime.cpu_budget import usable_cores
+from arseg_edge.runtime.inference.cpu_budget import usable_cores
+from arseg_edge.runtime.inference.providers import CPU, CUDA
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
 from arseg_edge.runtime.native import NativeState, state
-from arseg_edge.runtime.providers import CPU, CUDA
 
 _PACKAGES = (
     "arseg-edge",

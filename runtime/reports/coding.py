@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from arseg_edge.runtime.decoded_frame import DecodedFrame
 from arseg_edge.runtime.motion.vectors import listed_vectors
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 
 @dataclass(frozen=True)

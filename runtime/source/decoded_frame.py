@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from arseg_edge.runtime.colour import to_rgb
 from arseg_edge.runtime.motion.vectors import VectorRecords
+from arseg_edge.runtime.source.colour import to_rgb
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.errors import FrameError, SourceError
-from arseg_edge.runtime.decoded_frame import DecodedFrame
-from arseg_edge.runtime.sources.base import Clock, Source
+from arseg_edge.runtime.source.base import Clock, Source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 Picture: TypeAlias = "av.VideoFrame | npt.NDArray[np.uint8]"
 

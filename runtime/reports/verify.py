@@ -14,9 +14,9 @@ from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle
 from arseg_edge.errors import BundleError, OperatorError, ProviderError
 from arseg_edge.golden import Expected, GoldenClip, read_golden
 from arseg_edge.onnx_bytes import with_outputs
+from arseg_edge.runtime.inference.providers import CPU, Provider, ProviderLike, candidates, warn_of_fallback
+from arseg_edge.runtime.inference.sessions import open_session
 from arseg_edge.runtime.native import library_path
-from arseg_edge.runtime.providers import CPU, Provider, ProviderLike, candidates, warn_of_fallback
-from arseg_edge.runtime.sessions import open_session
 
 _TOLERANCE = 1e-3
 """For tensors relative to their largest magnitude, for labels the share of pixels that may differ: as at export,

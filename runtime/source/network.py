@@ -16,10 +16,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
-from arseg_edge.runtime.decoded_frame import DecodedFrame
-from arseg_edge.runtime.sources.connection import ANALYSIS, Connection, Interrupted
-from arseg_edge.runtime.sources.track import Track
-from arseg_edge.runtime.sources.video import DecodedSource
+from arseg_edge.runtime.source.connection import ANALYSIS, Connection, Interrupted
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.track import Track
+from arseg_edge.runtime.source.video import DecodedSource
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.errors import SourceError
-from arseg_edge.runtime.decoded_frame import DecodedFrame
-from arseg_edge.runtime.sources.base import Source
+from arseg_edge.runtime.source.base import Source
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 

@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SourceError
-from arseg_edge.runtime.sources.base import NOMINAL_RATE
+from arseg_edge.runtime.source.base import NOMINAL_RATE
 
 _PLAYLISTS: Final = frozenset({"hls", "dash"})
 """Formats of which only the list of what there is has a size."""

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.errors import OperatorError, ProviderError
-from arseg_edge.runtime.native import library_path
-from arseg_edge.runtime.providers import (
+from arseg_edge.runtime.inference.providers import (
     CPU,
     Provider,
     ProviderLike,
@@ -25,6 +24,7 @@ from arseg_edge.runtime.providers import (
     check_loaded,
     warn_of_fallback,
 )
+from arseg_edge.runtime.native import library_path
 
 Frame = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
