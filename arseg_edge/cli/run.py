@@ -155,6 +155,7 @@ def _run(
     finally:
         summary.seconds = time.perf_counter() - start
         summary.reconnects = source.reconnects
+        summary.incidents = {str(kind): count for kind, count in source.incidents.counts().items()}
     if lost is not None:
         raise lost
 

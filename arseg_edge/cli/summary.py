@@ -24,6 +24,8 @@ class Summary:
     frames: int = 0
     dropped: int = 0
     reconnects: int = 0
+    incidents: dict[str, int] = field(default_factory=dict)
+    """What was not as it should be in the source (``runtime/source/incidents.py``)."""
     keyframes: Counter[str] = field(default_factory=Counter)
     motion_sources: Counter[str] = field(default_factory=Counter)
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Summary:
             "frames": self.frames,
             "dropped": self.dropped,
             "reconnects": self.reconnects,
+            "incidents": self.incidents,
             "keyframes": sum(self.keyframes.values()),
             "keyframe_reasons": dict(self.keyframes),
             "motion_sources": dict(self.motion_sources),
@@ -92,6 +95,8 @@ class Summary:
                 f"live: {self.dropped} frames dropped, {self.reconnects} reconnects, "
                 f"mean latency {facts['latency'] * 1e3:.0f} ms"
             )
+        if self.incidents:
+            lines.append(f"not as it should be: {_counts(Counter(self.incidents))}")
         lines += [f"wrote {target}" for target in self.outputs if target != "-"]
         for line in lines:
             click.echo(line, err=to_stderr)

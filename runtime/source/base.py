@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from types import TracebackType
 from typing import Final
 
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.incidents import Incidents
 
 NOMINAL_RATE: Final = Fraction(25)
 """Frames a second where a source has no times of its own."""
@@ -35,6 +37,11 @@ class Source(ABC):
     """Frames come when they happen: who falls behind must leave some out. Known once it is opened."""
     reconnects: int = 0
     """How often a live source was lost and found again, so far."""
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        """What was not as it should be so far; whoever notices something notes it here."""
+        return Incidents()
 
     @abstractmethod
     def frames(self) -> Iterator[DecodedFrame]:
