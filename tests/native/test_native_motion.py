@@ -266,10 +266,9 @@ def test_null_is_refused(missing: int) -> None:
 
 def test_a_library_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / require_library().name).write_bytes(b"not a library")
-    for folder in (tmp_path, broken):
-        monkeypatch.setattr(native, "__path__", [str(folder)])
+    broken.write_bytes(b"not a library")
+    for found in (None, broken):
+        monkeypatch.setattr(native, "_find", lambda found=found: found)
         assert native.library() is None
         assert not chained()
 

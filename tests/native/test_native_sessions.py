@@ -68,8 +68,8 @@ def test_the_environment_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ARSEG_EDGE_NATIVE=0" in state.reason
 
 
-def test_a_missing_library_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(native, "__path__", [str(tmp_path)])
+def test_a_missing_library_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_find", lambda: None)
     assert native.library_path() is None
     state = native.state()
     assert (state.path, state.enabled, state.simd) == (None, False, None)
@@ -77,8 +77,9 @@ def test_a_missing_library_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_broken_library_is_said_to_be_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / require_library().name).write_bytes(b"not a library")
-    monkeypatch.setattr(native, "__path__", [str(tmp_path)])
+    broken = tmp_path / require_library().name
+    broken.write_bytes(b"not a library")
+    monkeypatch.setattr(native, "_find", lambda: broken)
     state = native.state()
     assert not state.enabled
     assert "does not load" in state.reason
