@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from arseg_edge.errors import (
@@ -35,14 +34,15 @@ from arseg_edge.errors import (
 from arseg_edge.results import Result, Speed
 
 if TYPE_CHECKING:
-    from arseg_edge.runtime.inference.providers import ProviderLike
-    from arseg_edge.runtime.motion.follow import MotionMode
-    from arseg_edge.runtime.segmenter import LrResize, Segmenter
+    from arseg_edge.bundle import Bundle
+    from arseg_edge.runtime.load import load
+    from arseg_edge.runtime.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArsegError",
+    "Bundle",
     "BundleError",
     "CheckpointError",
     "CodecError",
@@ -54,6 +54,7 @@ __all__ = [
     "ParityError",
     "ProviderError",
     "Result",
+    "Segmenter",
     "SequenceError",
     "SizeError",
     "SourceError",
@@ -63,53 +64,19 @@ __all__ = [
     "load",
 ]
 
+_MODULES = {
+    "Bundle": "arseg_edge.bundle",
+    "Segmenter": "arseg_edge.runtime.segmenter",
+    "load": "arseg_edge.runtime.load",
+}
+"""Names that are imported when they are first asked for: ``import arseg_edge`` alone loads no ONNX Runtime."""
 
-def load(
-    path: str | os.PathLike[str] | None = None,
-    *,
-    providers: ProviderLike | Sequence[ProviderLike] | None = None,
-    threads: int | None = None,
-    interval: int | None = None,
-    scale: float | None = None,
-    resize: bool = False,
-    lr_resize: LrResize = "exact",
-    motion: MotionMode = "auto",
-) -> Segmenter:
-    """Open a bundle and load its networks.
 
-    Args:
-        path: a bundle made by ``arseg-edge export``; None for the demo model (road scenes, CamVid's eleven classes).
-        providers: ``"auto"`` (also None), ``"cpu"``, ``"cuda"``, or ONNX Runtime's name of any other that it
-            offers, with options as ``(name, {option: value})``; of several, the first that loads.
-        threads: of ONNX Runtime for one operator; None for the cores that this process may use.
-        interval: the keyframe interval in frames; None for the bundle's own.
-        scale: which LR branch, of a bundle with several; None for its first.
-        resize: for a bundle of fixed size, resize frames of other sizes to it, and the labels back.
-        lr_resize: ``"exact"`` makes the LR picture as in training; ``"fast"`` averages it straight from the
-            decoder's picture.
-        motion: ``"bitstream"`` takes the codec's vectors alone, ``"estimate"`` never; ``"auto"`` whichever is
-            better for the frame.
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
 
-    Raises:
-        BundleError: the file is missing, broken or unsafe.
-        OperatorError: ONNX Runtime does not take a graph.
-        ProviderError: a provider that was named cannot be had, or onnxruntime is not installed.
-        UsageError: an argument that makes no sense.
-    """
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        raise ProviderError('onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA') from None
-    from arseg_edge.demo import demo_bundle
-    from arseg_edge.runtime.load import load_segmenter
 
-    return load_segmenter(
-        demo_bundle() if path is None else path,
-        providers=providers,
-        threads=threads,
-        interval=interval,
-        scale=scale,
-        resize=resize,
-        lr_resize=lr_resize,
-        motion=motion,
-    )
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -5,6 +5,13 @@ keyframe) → ``schedule`` (key or not) → ``sessions`` (HR, or LR and CReFF) �
 ``sinks``.
 """
 
+from arseg_edge.errors import ProviderError
+
+try:
+    import onnxruntime  # noqa: F401
+except ImportError:
+    raise ProviderError('onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA') from None
+
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
 from arseg_edge.runtime.segmenter import Segmenter
 

@@ -1,4 +1,4 @@
-"""From a bundle's path to a segmenter."""
+"""From a bundle's path to a segmenter: ``arseg_edge.load``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from arseg_edge.bundle import read_bundle
+from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
 from arseg_edge.runtime.inference.providers import ProviderLike
@@ -16,8 +17,8 @@ from arseg_edge.runtime.schedule.keyframes import check_interval
 from arseg_edge.runtime.segmenter import LrResize, Segmenter, Settings
 
 
-def load_segmenter(
-    path: str | os.PathLike[str],
+def load(
+    path: str | os.PathLike[str] | None = None,
     *,
     providers: ProviderLike | Sequence[ProviderLike] | None = None,
     threads: int | None = None,
@@ -27,7 +28,27 @@ def load_segmenter(
     lr_resize: LrResize = "exact",
     motion: MotionMode = "auto",
 ) -> Segmenter:
-    """Open a bundle and load its networks; see :func:`arseg_edge.load`."""
+    """Open a bundle and load its networks.
+
+    Args:
+        path: a bundle made by ``arseg-edge export``; None for the demo model (road scenes, CamVid's eleven classes).
+        providers: ``"auto"`` (also None), ``"cpu"``, ``"cuda"``, or ONNX Runtime's name of any other that it
+            offers, with options as ``(name, {option: value})``; of several, the first that loads.
+        threads: of ONNX Runtime for one operator; None for the cores that this process may use.
+        interval: the keyframe interval in frames; None for the bundle's own.
+        scale: which LR branch, of a bundle with several; None for its first.
+        resize: for a bundle of fixed size, resize frames of other sizes to it, and the labels back.
+        lr_resize: ``"exact"`` makes the LR picture as in training; ``"fast"`` averages it straight from the
+            decoder's picture.
+        motion: ``"bitstream"`` takes the codec's vectors alone, ``"estimate"`` never; ``"auto"`` whichever is
+            better for the frame.
+
+    Raises:
+        BundleError: the file is missing, broken or unsafe.
+        OperatorError: ONNX Runtime does not take a graph.
+        ProviderError: a provider that was named cannot be had, or onnxruntime is not installed.
+        UsageError: an argument that makes no sense.
+    """
     if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, float))):
         raise UsageError(f"scale {scale!r}: must be a number, such as 0.5")
     if lr_resize not in ("exact", "fast"):
@@ -38,7 +59,7 @@ def load_segmenter(
         raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
     if interval is not None:
         check_interval(interval)
-    bundle = read_bundle(os.fspath(path))
+    bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
     sessions = load_sessions(bundle, providers=providers, threads=threads or usable_cores(), scale=scale)
     settings = Settings(
         interval=bundle.manifest.interval if interval is None else interval,

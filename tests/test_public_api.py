@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import inspect
 
+import pytest
+
 import arseg_edge
+import arseg_edge.bundle
 import arseg_edge.runtime
 from arseg_edge import errors
 
 
 def test_package() -> None:
     assert set(arseg_edge.__all__) == {
-        "ArsegError", "BundleError", "CheckpointError", "CodecError", "DatasetError", "FrameError", "ModelError",
-        "OperatorError", "OutputError", "ParityError", "ProviderError", "Result", "SequenceError", "SizeError",
-        "SourceError", "Speed", "TrainingError", "UsageError", "load",
+        "ArsegError", "Bundle", "BundleError", "CheckpointError", "CodecError", "DatasetError", "FrameError",
+        "ModelError", "OperatorError", "OutputError", "ParityError", "ProviderError", "Result", "Segmenter",
+        "SequenceError", "SizeError", "SourceError", "Speed", "TrainingError", "UsageError", "load",
     }  # fmt: skip
     assert arseg_edge.__version__.count(".") == 2
+
+
+def test_names_for_annotations_are_the_classes_themselves() -> None:
+    assert arseg_edge.Segmenter is arseg_edge.runtime.Segmenter
+    assert arseg_edge.Bundle is arseg_edge.bundle.Bundle
+    assert set(arseg_edge.__all__) <= set(dir(arseg_edge))
+    with pytest.raises(AttributeError, match="no attribute 'segmenter'"):
+        arseg_edge.segmenter  # noqa: B018
 
 
 def test_runtime() -> None:

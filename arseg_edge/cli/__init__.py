@@ -25,7 +25,7 @@ from arseg_edge.cli.probe import probe
 from arseg_edge.cli.run import run
 from arseg_edge.cli.train import train
 from arseg_edge.cli.verify import verify
-from arseg_edge.errors import ArsegError, ProviderError
+from arseg_edge.errors import ArsegError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -52,11 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ArsegError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         code = error.exit_code
-    except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
-            raise
-        click.echo('error: onnxruntime is not installed: pip install "arseg-edge[cpu]", or [gpu] for CUDA', err=True)
-        code = ProviderError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = 130

@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from arseg_edge.bundle import read_bundle
-from arseg_edge.cli.options import json_option, model_option, print_json, print_table, threads_option
+from arseg_edge.cli.model_options import ModelOptions, model_options
+from arseg_edge.cli.options import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from arseg_edge.runtime.reports.bench import BenchReport, Timing
 
 
-@click.command()
+@click.command(short_help="Time a bundle on this device: AR beside HR on every frame.")
 @click.argument("video")
-@model_option
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds that count.")
-@click.option("--interval", type=click.IntRange(min=2), help="Keyframe interval.  [default: the bundle's]")
-@threads_option
+@model_options("model", "interval", "threads", interval="Keyframe interval, 2 or more.  [default: the bundle's]")
 @json_option
-def bench(video: str, model: Path, rounds: int, interval: int | None, threads: int | None, as_json: bool) -> None:
+def bench(video: str, rounds: int, options: ModelOptions, as_json: bool) -> None:
     """Time the bundle on the first frames of VIDEO, on the CPU: HR on every frame beside HR, LR and CReFF.
 
     Variants take turns within every round; the figures are medians, with quartiles in brackets.
     """
-    from arseg_edge.runtime.inference.cpu_budget import usable_cores
     from arseg_edge.runtime.reports.bench import run_bench
 
+    options.refuse_short_interval(2)
     report = run_bench(
-        read_bundle(model),
+        read_bundle(options.bundle_path),
         video,
-        threads=threads or usable_cores(),
+        threads=options.thread_count,
         rounds=rounds,
-        interval=interval,
+        interval=options.interval,
         progress=_show_progress,
     )
     if sys.stderr.isatty():

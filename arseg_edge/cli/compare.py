@@ -5,28 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from arseg_edge.bundle import read_bundle
-from arseg_edge.cli.options import (
-    json_option,
-    parse_provider,
-    print_json,
-    print_table,
-    provider_option,
-    threads_option,
-)
+from arseg_edge.cli.model_options import ModelOptions, model_options
+from arseg_edge.cli.options import json_option, print_json, print_table
 from arseg_edge.evaluation.advice import AGREEMENT, Advice, advise
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.agreement import Branch, Comparison
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.command(short_help="Say how far AR agrees with HR on a video without labels.")
 @click.argument("video")
 @click.option(
     "--seconds",
@@ -43,19 +35,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Percent of the pixels that must agree with HR at an interval's farthest distance.",
 )
-@click.option("--resize", is_flag=True, help="Resize frames to a bundle of fixed size, and labels back.")
-@provider_option
-@threads_option
+@model_options("model", "resize", "provider", "threads")
 @json_option
 def compare(
-    bundle: Path,
     video: str,
     seconds: float,
     longest: int | None,
     agreement: float,
-    resize: bool,
-    provider: str,
-    threads: int | None,
+    options: ModelOptions,
     as_json: bool,
 ) -> None:
     """Compare AR, and LR alone, with HR on every frame of VIDEO, which needs no labels.
@@ -64,20 +51,9 @@ def compare(
     interval and LR scale the video calls for: the fastest that agrees with HR on enough pixels at every distance.
     """
     from arseg_edge.evaluation.agreement import compare as run
-    from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-    from arseg_edge.runtime.inference.cpu_budget import usable_cores
 
-    opened = read_bundle(bundle)
-    predictors = [
-        BundlePredictor(
-            opened,
-            providers=parse_provider(provider),
-            threads=threads or usable_cores(),
-            scale=branch.scale,
-            resize=resize,
-        )
-        for branch in opened.manifest.scales
-    ]
+    opened = read_bundle(options.bundle_path)
+    predictors = [options.predictor(opened, branch.scale) for branch in opened.manifest.scales]
     comparison = run(
         predictors, video, longest=longest or 2 * opened.manifest.interval, seconds=seconds, progress=_show_progress
     )

@@ -10,7 +10,7 @@ from arseg_edge.cli.options import json_option, print_json, print_table
 from arseg_edge.errors import ProviderError
 
 
-@click.command()
+@click.command(short_help="Show what works on this device, and what to install.")
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, providers (each runs a tiny model), the native library, codecs, and what to install."""

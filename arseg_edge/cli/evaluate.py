@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from arseg_edge.bundle import check_writable, read_bundle
-from arseg_edge.cli.options import (
-    json_option,
-    parse_provider,
-    print_json,
-    print_table,
-    provider_option,
-    threads_option,
-)
-from arseg_edge.demo import demo_bundle
+from arseg_edge.cli.model_options import ModelOptions, model_options
+from arseg_edge.cli.options import json_option, print_json, print_table
 from arseg_edge.errors import ModelError, ParityError, ProviderError, UsageError
 
 if TYPE_CHECKING:
@@ -36,15 +29,12 @@ def _rate(text: str) -> Fraction:
         raise ValueError(f"{text} divides by zero") from None
 
 
-@click.command("eval")
+@click.command("eval", short_help="Measure a model on labelled data, by distance from the keyframe.")
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("-m", "--model", type=click.Path(path_type=Path), help="A bundle, NAME.arseg.  [default: the demo model]")
 @click.option("--checkpoint-hr", type=click.Path(path_type=Path), help="Instead of a bundle: the HR checkpoint.")
 @click.option("--checkpoint-lr", type=click.Path(path_type=Path), help="The LR + CReFF checkpoint beside it.")
 @click.option("--family", help="Of the checkpoints.  [default: recognised from the weights' names]")
-@click.option("--scale", type=float, help="LR scale.  [default: the bundle's first; 0.5 for checkpoints]")
 @click.option("--split", help="Of the data set, such as val.  [default: the layout's own]")
-@click.option("--interval", type=click.IntRange(min=2), help="Keyframe interval.  [default: the model's]")
 @click.option("--codec", default="libx264", show_default=True, help="Encoder of FFmpeg's, for pictures.")
 @click.option("--bitrate", type=click.IntRange(min=1000), default=1_500_000, show_default=True, help="Bits a second.")
 @click.option("--frame-rate", type=_rate, metavar="RATE", help="Frames a second.  [default: each sequence's own]")
@@ -53,19 +43,23 @@ def _rate(text: str) -> Fraction:
 @click.option("--zero-motion", is_flag=True, help="Also AR with zero displacement: what the motion brings.")
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Write the curves to this PNG, SVG or PDF.")
 @click.option("--min-miou", type=float, help="Exit with 6 where AR's mean over the distances, in percent, is below.")
-@click.option("--resize", is_flag=True, help="Resize frames to a bundle of fixed size, and labels back.")
-@provider_option
-@threads_option
+@model_options(
+    "model",
+    "interval",
+    "scale",
+    "resize",
+    "provider",
+    "threads",
+    interval="Keyframe interval, 2 or more.  [default: the model's]",
+    scale="LR scale.  [default: the bundle's first; 0.5 for checkpoints]",
+)
 @json_option
 def evaluate(
     dataset: Path,
-    model: Path | None,
     checkpoint_hr: Path | None,
     checkpoint_lr: Path | None,
     family: str | None,
-    scale: float | None,
     split: str | None,
-    interval: int | None,
     codec: str,
     bitrate: int,
     frame_rate: Fraction | None,
@@ -74,9 +68,7 @@ def evaluate(
     zero_motion: bool,
     plot_path: Path | None,
     min_miou: float | None,
-    resize: bool,
-    provider: str,
-    threads: int | None,
+    options: ModelOptions,
     as_json: bool,
 ) -> None:
     """Measure a model on the labelled images and videos of DATASET: mIoU by the distance from the keyframe.
@@ -90,19 +82,20 @@ def evaluate(
     from arseg_edge.evaluation.by_distance import evaluate as measure
     from arseg_edge.evaluation.plot import check_matplotlib, plot
 
+    options.refuse_short_interval(2)
     if plot_path is not None:
         check_matplotlib()
         check_writable(plot_path)
     if not (checkpoint_hr or checkpoint_lr or family):
-        predictor = _bundle(model or demo_bundle(), provider, threads, scale, resize)
-    elif model is None and checkpoint_hr is not None and checkpoint_lr is not None:
-        predictor = _checkpoints(family, checkpoint_hr, checkpoint_lr, scale, provider, threads)
+        predictor: Predictor = options.predictor(read_bundle(options.bundle_path))
+    elif options.model is None and checkpoint_hr is not None and checkpoint_lr is not None:
+        predictor = _checkpoints(family, checkpoint_hr, checkpoint_lr, options)
     else:
         raise UsageError("name either --model, or --checkpoint-hr and --checkpoint-lr, of a --family that both have")
     report = measure(
         predictor,
         open_dataset(dataset, split),
-        Encoding(codec, bitrate, interval or predictor.interval),
+        Encoding(codec, bitrate, options.interval or predictor.interval),
         frame_rate=frame_rate,
         shifts=shifts,
         zero_motion=zero_motion,
@@ -120,22 +113,7 @@ def evaluate(
         raise ParityError(f"AR has {found:.2f} mIoU, below the {min_miou:g} of --min-miou: train longer, or lower it")
 
 
-def _bundle(path: Path, provider: str, threads: int | None, scale: float | None, resize: bool) -> Predictor:
-    from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-    from arseg_edge.runtime.inference.cpu_budget import usable_cores
-
-    return BundlePredictor(
-        read_bundle(path),
-        providers=parse_provider(provider),
-        threads=threads or usable_cores(),
-        scale=scale,
-        resize=resize,
-    )
-
-
-def _checkpoints(
-    family: str | None, hr: Path, lr: Path, scale: float | None, provider: str, threads: int | None
-) -> Predictor:
+def _checkpoints(family: str | None, hr: Path, lr: Path, options: ModelOptions) -> Predictor:
     try:
         import torch
 
@@ -145,14 +123,15 @@ def _checkpoints(
             f"evaluating checkpoints needs {error.name or 'torch'}, which is not installed: "
             'pip install "arseg-edge[cpu,export]"'
         ) from None
+    provider = options.provider
     if provider not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--provider {provider}: PyTorch runs checkpoints, so choose auto, cpu or cuda")
     if provider == "cuda" and not torch.cuda.is_available():
         raise ProviderError("--provider cuda: this PyTorch finds no CUDA device: use --provider cpu")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     device = "cuda" if provider != "cpu" and torch.cuda.is_available() else "cpu"
-    return CheckpointPredictor(family, hr, lr, 0.5 if scale is None else scale, device=device)
+    return CheckpointPredictor(family, hr, lr, 0.5 if options.scale is None else options.scale, device=device)
 
 
 def _progress() -> Callable[[str, int, int], None]:

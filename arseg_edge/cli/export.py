@@ -12,7 +12,7 @@ from arseg_edge.cli.options import json_option, parse_size, print_json
 from arseg_edge.errors import ModelError, UsageError
 
 
-@click.command()
+@click.command(short_help="Turn HR, LR and CReFF weights into one bundle.")
 @click.option("--hr", required=True, type=click.Path(path_type=Path), help="The HR checkpoint.")
 @click.option(
     "--lr",

@@ -12,7 +12,7 @@ from arseg_edge.cli.options import json_option, model_argument, print_json, prin
 from arseg_edge.manifest import Macs, Manifest
 
 
-@click.command()
+@click.command(short_help="Show what is in a bundle, and what it saves.")
 @model_argument
 @json_option
 def info(bundle: Path, as_json: bool) -> None:

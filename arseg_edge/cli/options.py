@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""What several commands share: the argument BUNDLE, ``--json``, and how values are read and results printed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,6 @@ from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
 
 model_argument = click.argument("bundle", type=click.Path(path_type=Path), default=demo_bundle)
-model_option = click.option(
-    "-m",
-    "--model",
-    type=click.Path(path_type=Path),
-    default=demo_bundle,
-    help="The bundle, NAME.arseg.  [default: the demo model]",
-)
-provider_option = click.option(
-    "--provider",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|NAME",
-    help="Execution provider; NAME is ONNX Runtime's own, with options as NAME:key=value,key=value.",
-)
-threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime. [default: the usable cores]"
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from arseg_edge.bundle import read_bundle
+from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from arseg_edge.runtime.reports.probe import ProbeReport
 
 
-@click.command()
+@click.command(short_help="Say how well a video suits, and which settings would suit better.")
 @click.argument("video")
-@click.option("-m", "--model", type=click.Path(path_type=Path), help="A bundle, for its interval and its arithmetic.")
+@model_options("model", model="A bundle, for its interval and its arithmetic.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="How much of VIDEO to read.",
 )
 @json_option
-def probe(video: str, model: Path | None, seconds: float, as_json: bool) -> None:
+def probe(video: str, options: ModelOptions, seconds: float, as_json: bool) -> None:
     """Look at the first seconds of VIDEO: how it is coded, which motion would be used, and how good that is.
 
     VIDEO is whatever `run` takes. "Warped keyframe" is the PSNR of the last keyframe's picture, warped by the motion,
@@ -36,7 +36,7 @@ def probe(video: str, model: Path | None, seconds: float, as_json: bool) -> None
     """
     from arseg_edge.runtime.reports.probe import probe as probe_stream
 
-    manifest = None if model is None else read_bundle(model).manifest
+    manifest = None if options.model is None else read_bundle(options.model).manifest
     report = probe_stream(video, seconds, manifest)
     if as_json:
         print_json(dataclasses.asdict(report))

@@ -11,25 +11,22 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-from click.core import ParameterSource
 
-import arseg_edge
 from arseg_edge.cli.interrupt import held_interrupt
-from arseg_edge.cli.options import json_option, model_option, parse_provider, provider_option, threads_option
+from arseg_edge.cli.model_options import ModelOptions, model_options
+from arseg_edge.cli.options import json_option
 from arseg_edge.cli.summary import Summary
 from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.results import Result
 
 if TYPE_CHECKING:
-    from arseg_edge.runtime.motion.follow import MotionMode
     from arseg_edge.runtime.segmenter import Segmenter
     from arseg_edge.runtime.sinks import Sink
     from arseg_edge.runtime.source.open_source import Source
 
 
-@click.command()
+@click.command(short_help="Segment a video: overlay, label maps, JSON lines.")
 @click.argument("video")
-@model_option
 @click.option(
     "-o",
     "--output",
@@ -39,34 +36,15 @@ if TYPE_CHECKING:
 @click.option("--labels", type=click.Path(path_type=Path), help="Directory for label maps, palette PNGs.")
 @click.option("--frames", help="File for one JSON object a frame, one a line; - is standard output.")
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
-@click.option("--interval", type=int, help="Keyframe interval.  [default: the bundle's]")
-@click.option("--scale", type=float, help="LR scale, of a bundle with several.  [default: its first]")
-@click.option(
-    "--motion",
-    type=click.Choice(["auto", "bitstream", "estimate"]),
-    default="auto",
-    show_default=True,
-    help="Where motion comes from: the codec's vectors alone, estimation alone, or whichever is better.",
-)
-@click.option("--resize", is_flag=True, help="Resize frames to a bundle of fixed size, and labels back.")
-@provider_option
-@threads_option
+@model_options("model", "interval", "scale", "motion", "resize", "provider", "threads")
 @json_option
-@click.pass_context
 def run(
-    context: click.Context,
     video: str,
-    model: Path,
     output: Path | None,
     labels: Path | None,
     frames: str | None,
     opacity: float,
-    interval: int | None,
-    scale: float | None,
-    motion: MotionMode,
-    resize: bool,
-    provider: str,
-    threads: int | None,
+    options: ModelOptions,
     as_json: bool,
 ) -> None:
     """Segment VIDEO: a file, a directory of images, a URL, /dev/video0, or - for standard input.
@@ -81,26 +59,15 @@ def run(
     unnamed = output is None and labels is None and frames is None
     if unnamed and (video == "-" or "://" in video or video.startswith("/dev/")):
         raise UsageError(f"{shown(video)} gives no name to an output: give -o, --labels or --frames")
-    with (
-        arseg_edge.load(
-            model,
-            providers=parse_provider(provider),
-            threads=threads,
-            interval=interval,
-            scale=scale,
-            resize=resize,
-            motion=motion,
-        ) as segmenter,
-        open_source(video) as source,
-    ):
+    with options.load() as segmenter, open_source(video) as source:
         if unnamed:
             # Resolved, so that a directory named . has a name too.
             output = Path(f"{Path(video).resolve().stem}-labels.mp4")
         targets = [str(target) for target in (output, labels, frames) if target is not None]
         _refuse_same_paths(video, targets)
-        if context.get_parameter_source("model") is ParameterSource.DEFAULT:
+        if options.model is None:
             click.echo("no bundle was named: this is the demo model, for road scenes (-m names another)", err=True)
-        summary = Summary(source.name, str(model), segmenter.provider, segmenter.native, targets)
+        summary = Summary(source.name, str(options.bundle_path), segmenter.provider, segmenter.native, targets)
         try:
             _run(segmenter, source, output, labels, frames, opacity, summary)
         except (KeyboardInterrupt, SourceError) as error:

@@ -80,7 +80,7 @@ def _given(flags: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in flags.items() if value is not None and value != ()}
 
 
-@click.group()
+@click.group(short_help="Train on labelled data: HR first, then LR and CReFF.")
 def train() -> None:
     """Train on labelled data: HR first, then LR and CReFF with HR as their teacher.
 

@@ -8,35 +8,24 @@ from pathlib import Path
 import click
 
 from arseg_edge.bundle import read_bundle
-from arseg_edge.cli.options import (
-    json_option,
-    model_argument,
-    parse_provider,
-    print_json,
-    print_table,
-    provider_option,
-    threads_option,
-)
-from arseg_edge.errors import ParityError, ProviderError
+from arseg_edge.cli.model_options import ModelOptions, model_options
+from arseg_edge.cli.options import json_option, model_argument, print_json, print_table
+from arseg_edge.errors import ParityError
 
 
-@click.command()
+@click.command(short_help="Check that a bundle computes here what it did at export.")
 @model_argument
-@provider_option
-@threads_option
+@model_options("provider", "threads")
 @json_option
-def verify(bundle: Path, provider: str, threads: int | None, as_json: bool) -> None:
+def verify(bundle: Path, options: ModelOptions, as_json: bool) -> None:
     """Replay BUNDLE's golden clip here, stage by stage; exits with 6 where one is off, and says what is.
 
     [default: the demo model]
     """
+    from arseg_edge.runtime.reports.verify import verify as replay
+
     opened = read_bundle(bundle)
-    try:
-        from arseg_edge.runtime.inference.cpu_budget import usable_cores
-        from arseg_edge.runtime.reports.verify import verify as replay
-    except ImportError as error:
-        raise ProviderError(f'{error.name} is not installed: pip install "arseg-edge[cpu]"') from None
-    outcome = replay(opened, providers=parse_provider(provider), threads=threads or usable_cores())
+    outcome = replay(opened, providers=options.providers, threads=options.thread_count)
     if as_json:
         print_json({**dataclasses.asdict(outcome), "passed": outcome.passed})
     else:

@@ -14,7 +14,7 @@ BUNDLE = demo_bundle()
 
 
 def test_compare(arseg: Command, clip: Path) -> None:
-    done = arseg("compare", BUNDLE, clip, "--threads", "1")
+    done = arseg("compare", clip, "--threads", "1")
     assert (done.code, done.err) == (0, "")
     head, by_distance, by_class, times, reaches, advice = done.out.strip().split("\n\n")
     assert head == f"demo.arseg on {clip}: {FRAMES} frames, 2 keyframes (first 1, intra 1)"
@@ -30,7 +30,7 @@ def test_compare(arseg: Command, clip: Path) -> None:
 
 
 def test_compare_as_json(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
-    facts = arseg("compare", tiny_bundle, clip, "--longest", "6", "--threads", "1", "--json").json
+    facts = arseg("compare", clip, "-m", tiny_bundle, "--longest", "6", "--threads", "1", "--json").json
     assert (facts["model"], facts["video"], facts["frames"]) == ("tiny.arseg", str(clip), FRAMES)
     assert (facts["interval"], facts["longest"]) == (12, 6)
     assert facts["keyframes"] == {"first": 1, "interval": 2}
@@ -46,7 +46,7 @@ def test_compare_as_json(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
 
 
 def test_an_agreement_that_nothing_reaches(arseg: Command, clip: Path) -> None:
-    done = arseg("compare", BUNDLE, clip, "--agreement", "99.9", "--longest", "3", "--threads", "1")
+    done = arseg("compare", clip, "-m", BUNDLE, "--agreement", "99.9", "--longest", "3", "--threads", "1")
     assert done.code == 0
     assert "the LR scale: 9" in done.out
     assert done.out.splitlines()[-1] == (
@@ -55,22 +55,22 @@ def test_an_agreement_that_nothing_reaches(arseg: Command, clip: Path) -> None:
 
 
 def test_a_bundle_of_one_size(arseg: Command, tiny_fixed_bundle: Path, clip: Path) -> None:
-    refused = arseg("compare", tiny_fixed_bundle, clip)
+    refused = arseg("compare", clip, "-m", tiny_fixed_bundle)
     assert refused.code == 3
     assert "--resize" in refused.err
-    assert arseg("compare", tiny_fixed_bundle, clip, "--resize", "--longest", "2", "--threads", "1").code == 0
+    assert arseg("compare", clip, "-m", tiny_fixed_bundle, "--resize", "--longest", "2", "--threads", "1").code == 0
 
 
 def test_what_cannot_be_compared(arseg: Command, tmp_path: Path) -> None:
     single = street_clip(tmp_path / "single.mp4", 1)
-    done = arseg("compare", BUNDLE, single)
+    done = arseg("compare", single, "-m", BUNDLE)
     assert (done.code, done.out) == (5, "")
     assert done.err == f"error: {single}: each of its 1 frames is a keyframe: there is nothing to compare\n"
 
 
 @pytest.mark.parametrize(
     ("code", "said", "arguments"),
-    [(3, "none.arseg", ["none.arseg", STREET]), (5, "none.mp4", [BUNDLE, "none.mp4"])],
+    [(3, "none.arseg", [STREET, "-m", "none.arseg"]), (5, "none.mp4", ["none.mp4"])],
 )
 def test_compare_of_bad_input(arseg: Command, code: int, said: str, arguments: list[str | Path]) -> None:
     done = arseg("compare", *arguments)

@@ -176,6 +176,15 @@ def test_help(arseg: Command, command: list[str], flag: str) -> None:
     assert max(map(len, done.out.splitlines())) <= 100
 
 
+def test_the_command_list_says_whole_sentences(arseg: Command) -> None:
+    _, _, commands = arseg("--help").out.partition("Commands:\n")
+    said = dict(line.split(maxsplit=1) for line in commands.splitlines())
+    assert {"bench", "compare", "doctor", "eval", "export", "info", "probe", "run", "train", "verify"} <= set(said)
+    for sentence in said.values():
+        assert sentence.endswith(".")
+        assert not sentence.endswith("..")
+
+
 def test_version(arseg: Command) -> None:
     assert arseg("--version").out == f"arseg-edge, version {__version__}\n"
 

@@ -1,0 +1,155 @@
+"""The options by which commands open a bundle and go about a stream, declared once for all of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from arseg_edge.cli.options import parse_provider
+from arseg_edge.demo import demo_bundle
+from arseg_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from arseg_edge.bundle import Bundle
+    from arseg_edge.evaluation.bundle_predictor import BundlePredictor
+    from arseg_edge.runtime.inference.providers import ProviderLike
+    from arseg_edge.runtime.motion.follow import MotionMode
+    from arseg_edge.runtime.segmenter import Segmenter
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Decorator = Callable[[_Function], _Function]
+
+_DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
+    "model": functools.partial(
+        click.option,
+        "-m",
+        "--model",
+        type=click.Path(path_type=Path),
+        help="The bundle, NAME.arseg.  [default: the demo model]",
+    ),
+    "interval": functools.partial(
+        click.option, "--interval", type=int, help="Keyframe interval.  [default: the bundle's]"
+    ),
+    "scale": functools.partial(
+        click.option, "--scale", type=float, help="LR scale, of a bundle with several.  [default: its first]"
+    ),
+    "motion": functools.partial(
+        click.option,
+        "--motion",
+        type=click.Choice(["auto", "bitstream", "estimate"]),
+        default="auto",
+        show_default=True,
+        help="Where motion comes from: the codec's vectors alone, estimation alone, or whichever is better.",
+    ),
+    "resize": functools.partial(
+        click.option, "--resize", is_flag=True, help="Resize frames to a bundle of fixed size, and labels back."
+    ),
+    "provider": functools.partial(
+        click.option,
+        "--provider",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|NAME",
+        help="Execution provider; NAME is ONNX Runtime's own, with options as NAME:key=value,key=value.",
+    ),
+    "threads": functools.partial(
+        click.option,
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads of ONNX Runtime.  [default: the usable cores]",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the user asked for; a command that lacks an option has its default here."""
+
+    model: Path | None = None
+    interval: int | None = None
+    scale: float | None = None
+    motion: MotionMode = "auto"
+    resize: bool = False
+    provider: str = "auto"
+    threads: int | None = None
+
+    @property
+    def bundle_path(self) -> Path:
+        """The bundle that was named, or the demo model."""
+        return demo_bundle() if self.model is None else self.model
+
+    @property
+    def providers(self) -> ProviderLike:
+        """The execution provider, as ``arseg_edge.load`` takes it."""
+        return parse_provider(self.provider)
+
+    @property
+    def thread_count(self) -> int:
+        """Threads for one operator."""
+        from arseg_edge.runtime.inference.cpu_budget import usable_cores
+
+        return self.threads or usable_cores()
+
+    def refuse_short_interval(self, shortest: int) -> None:
+        """Raise UsageError for an interval that leaves no frame between keyframes where some are needed."""
+        if self.interval is not None and self.interval < shortest:
+            raise UsageError(f"--interval {self.interval}: must be {shortest} or more, so that frames lie between")
+
+    def load(self) -> Segmenter:
+        """Open the bundle as a segmenter."""
+        import arseg_edge
+
+        return arseg_edge.load(
+            self.bundle_path,
+            providers=self.providers,
+            threads=self.threads,
+            interval=self.interval,
+            scale=self.scale,
+            resize=self.resize,
+            motion=self.motion,
+        )
+
+    def predictor(self, bundle: Bundle, scale: float | None = None) -> BundlePredictor:
+        """Open one LR branch of ``bundle`` for evaluation: that of ``scale``, else of ``--scale``."""
+        from arseg_edge.evaluation.bundle_predictor import BundlePredictor
+
+        return BundlePredictor(
+            bundle,
+            providers=self.providers,
+            threads=self.thread_count,
+            scale=self.scale if scale is None else scale,
+            resize=self.resize,
+        )
+
+
+def model_options(*names: str, **helps: str) -> Callable[[_Function], Callable[..., Any]]:
+    """Add the options ``names`` to a command, which gets them together as its argument ``options``.
+
+    ``helps`` are texts that say more of an option than the common one does, for this command.
+
+    >>> @click.command()
+    ... @model_options("model", "threads")
+    ... def show(options: ModelOptions) -> None:
+    ...     click.echo(f"{options.model} {options.threads} {options.motion}")
+    >>> show.main(["-m", "street.arseg", "--threads", "2"], standalone_mode=False)
+    street.arseg 2 auto
+    """
+
+    def add(function: _Function) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def collected(*arguments: Any, **values: Any) -> Any:
+            options = ModelOptions(**{name: values.pop(name) for name in names})
+            return function(*arguments, options=options, **values)
+
+        command: Callable[..., Any] = collected
+        for name in reversed(names):
+            more = {"help": helps[name]} if name in helps else {}
+            command = _DECLARATIONS[name](**more)(command)
+        return command
+
+    return add
