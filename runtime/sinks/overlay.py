@@ -25,9 +25,13 @@ from arseg_edge.runtime.sinks.sink import ResultLike
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _ENCODERS = {  # of H.264, in the order of preference, with their options
-    "libx264": {"preset": "superfast", "crf": "22"},
+    # Without delay, so that what a frame became is in the file before the next one is made.
+    "libx264": {"preset": "superfast", "crf": "22", "tune": "zerolatency"},
     "libopenh264": {"rc_mode": "quality"},
 }
+# A fragment, or a cluster, for every frame: the file can be read while it grows. In the end MP4 is a plain one.
+_FRAGMENTED = {"movflags": "+hybrid_fragmented+frag_every_frame+delay_moov", "flush_packets": "1"}
+_CLUSTERED = {"cluster_time_limit": "0", "flush_packets": "1"}
 _BT709 = 1  # as primaries, transfer and matrix: ITU-T H.273, tables 2 to 4
 
 
@@ -104,11 +108,11 @@ class OverlaySink(FileSink):
         return np.asarray(blend, np.uint8)
 
     def _open(self, first: ResultLike) -> tuple[OutputContainer, VideoStream]:
-        options = {}
+        options = dict(_CLUSTERED)
         if self._format != "matroska":
             # The muxer's own choice of units would round the start to milliseconds.
             units = str(first.time_base.denominator)
-            options = {"video_track_timescale": units, "movie_timescale": units}
+            options = {**_FRAGMENTED, "video_track_timescale": units, "movie_timescale": units}
         container = av.open(str(self._pending.temporary), "w", format=self._format, options=options)
         stream = cast(
             VideoStream,
