@@ -12,12 +12,17 @@ import numpy.typing as npt
 from arseg_edge.errors import FrameError, SourceError
 from arseg_edge.runtime.source.base import Clock, Source
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.pictures import Pictures
 
 Picture: TypeAlias = "av.VideoFrame | npt.NDArray[np.uint8]"
 
 
 class IterableSource(Source):
-    """RGB arrays, at the nominal rate, or ``av.VideoFrame``, which keep their time and time base."""
+    """RGB arrays, at the nominal rate, or ``av.VideoFrame``, which keep their time and time base.
+
+    Such a frame also keeps its motion vectors, picture type and rotation, where its decoder exports them. Which
+    frames its vectors point to is not known here.
+    """
 
     def __init__(self, pictures: Iterable[Picture]) -> None:
         self.name = type(pictures).__name__
@@ -27,17 +32,17 @@ class IterableSource(Source):
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
         clock = Clock(self.time_base, self.frame_rate)
+        pictures = Pictures(self.incidents)
         index = -1
         for index, picture in enumerate(self._pictures):
-            if isinstance(picture, av.VideoFrame):
-                if index == 0 and picture.pts is not None and picture.time_base is not None:
-                    self.time_base = picture.time_base
-                    clock = Clock(self.time_base, self.frame_rate)
-                pts = picture.pts
-            else:
+            if not isinstance(picture, av.VideoFrame):
                 _check(picture, index)
-                pts = None
-            yield DecodedFrame(index, clock.stamp(pts), self.time_base, picture)
+                yield DecodedFrame(index, clock.stamp(None), self.time_base, picture)
+                continue
+            if index == 0 and picture.pts is not None and picture.time_base is not None:
+                self.time_base = picture.time_base
+                clock = Clock(self.time_base, self.frame_rate)
+            yield pictures.frame(picture, index, clock.stamp(picture.pts), self.time_base)
         if index < 0:
             raise SourceError(f"{self.name}: no frames in it; give at least one")
 

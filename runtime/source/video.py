@@ -10,15 +10,15 @@ from typing import Final
 import av
 import av.error
 from av.packet import Packet
-from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
-from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
+from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
 from arseg_edge.runtime.source.base import Clock, Source
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.h264 import reference_frames
-from arseg_edge.runtime.source.rotation import Turner, turn_of, turn_vectors
+from arseg_edge.runtime.source.pictures import Pictures
+from arseg_edge.runtime.source.rotation import turn_of
 from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
 log = logging.getLogger(__name__)
@@ -35,10 +35,10 @@ class DecodedSource(Source):
 
     _track: Track
     _clock: Clock
+    _pictures: Pictures
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._turner = Turner()
         self._broken = False
         """Something was lost since the last frame."""
 
@@ -52,6 +52,7 @@ class DecodedSource(Source):
         self.time_base = track.time_base
         self.frame_count = track.frame_count
         self._clock = Clock(self.time_base, self.frame_rate)
+        self._pictures = Pictures(self.incidents, self.codec)
         if self.codec == "h264":
             self.references = reference_frames(track.decoder.extradata)
         elif self.codec in VECTOR_CODECS:
@@ -87,43 +88,22 @@ class DecodedSource(Source):
         return packet
 
     def _frame(self, picture: av.VideoFrame, index: int) -> DecodedFrame:
-        kind = PictureType(picture.pict_type)
-        vectors = self._vectors(picture)
-        reordered = (
-            kind in (PictureType.B, PictureType.BI)
-            # A P-frame of H.264 can refer to later frames where the stream has B-frames. In older codecs it
-            # cannot, and MPEG-2 announces a reordering delay even without any B-frame.
-            or (self.codec == "h264" and self._track.decoder.has_b_frames)
-            or (vectors is not None and bool((vectors["source"] > 0).any()))
-        )
-        corrupt, pts, time_base, arrived = picture.is_corrupt, picture.pts, picture.time_base, picture.opaque
-        if pts is not None and time_base is not None and time_base != self.time_base:
-            pts = round(pts * time_base / self.time_base)
-        if turn := turn_of(picture):
-            if vectors is not None:
-                vectors = turn_vectors(vectors, turn, picture.height, picture.width)
-            picture = self._turner.turn(picture, turn)
+        pts, arrived = picture.pts, picture.opaque
+        if pts is not None and picture.time_base is not None and picture.time_base != self.time_base:
+            pts = round(pts * picture.time_base / self.time_base)
         broken, self._broken = self._broken, False
-        return DecodedFrame(
-            index=index,
-            pts=self._clock.stamp(pts),
-            time_base=self.time_base,
-            picture=picture,
-            picture_type="?" if kind is PictureType.NONE else kind.name,
-            vectors=vectors,
-            reordered=reordered,
+        return self._pictures.frame(
+            picture,
+            index,
+            self._clock.stamp(pts),
+            self.time_base,
             one_reference=self.references == 1,
+            # A P-frame of H.264 can refer to later frames where the stream has B-frames. In older codecs it cannot,
+            # and MPEG-2 announces a reordering delay even without any B-frame.
+            delayed=self.codec == "h264" and bool(self._track.decoder.has_b_frames),
             discontinuity=broken,
-            corrupt=corrupt,
             arrived=arrived if self.live and isinstance(arrived, float) else None,
         )
-
-    def _vectors(self, picture: av.VideoFrame) -> VectorRecords | None:
-        # In interlaced pictures vectors can refer to fields, which the records do not tell.
-        if self.codec not in VECTOR_CODECS or picture.interlaced_frame:
-            return None
-        vectors = picture.side_data.get("MOTION_VECTORS")
-        return None if vectors is None else vectors.to_ndarray()
 
 
 class VideoSource(DecodedSource):

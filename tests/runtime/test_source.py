@@ -178,6 +178,28 @@ def test_an_iterable_of_decoded_frames(video: Path, pictures: list[Image]) -> No
     assert [f.pts * f.time_base for f in read(decoded())] == [f.pts * f.time_base for f in read(video)]
 
 
+def decoded_elsewhere(path: Path) -> Iterator[av.VideoFrame]:
+    """Frames as whoever uses PyAV already has them, with their motion vectors."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"flags2": "+export_mvs"}
+        yield from container.decode(stream)
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_decoded_frames_keep_what_they_carry(tmp_path: Path, pictures: list[Image], b_frames: int) -> None:
+    path = encode(tmp_path / "v.mp4", pictures, b_frames=b_frames)
+    own, given = read(path), read(decoded_elsewhere(path))
+    assert any(frame.vectors is not None for frame in own)
+    for one, other in zip(own, given, strict=True):
+        assert (one.picture_type, one.pts) == (other.picture_type, other.pts)
+        assert (one.vectors is None) == (other.vectors is None)
+        if one.vectors is not None and other.vectors is not None:
+            for name in one.vectors.dtype.names or ():
+                np.testing.assert_array_equal(one.vectors[name], other.vectors[name])
+    assert given[-1].reordered is (b_frames > 0)
+
+
 # Damage
 
 

@@ -1,0 +1,90 @@
+"""Decoded pictures become frames: the one place that reads what a picture says of itself, for every source."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+from av.video.frame import PictureType
+
+from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.incidents import Incidents
+from arseg_edge.runtime.source.rotation import Turner, turn_of, turn_vectors
+
+
+class Pictures:
+    """Takes the pictures of one source in display order."""
+
+    def __init__(self, incidents: Incidents, codec: str | None = None) -> None:
+        """``codec``: the decoder; None where pictures come from a decoder of the caller's own."""
+        self._incidents = incidents
+        self._codec = codec
+        self._turner = Turner()
+        self._size: tuple[int, int] | None = None
+        self._reordered = False
+
+    def frame(
+        self,
+        picture: av.VideoFrame,
+        index: int,
+        pts: int,
+        time_base: Fraction,
+        *,
+        one_reference: bool = False,
+        delayed: bool = False,
+        discontinuity: bool = False,
+        arrived: float | None = None,
+    ) -> DecodedFrame:
+        """The next frame, upright.
+
+        Args:
+            picture: as decoded.
+            index: 0, 1, 2, ... in the order given.
+            pts: in units of ``time_base``, later than the frame before.
+            time_base: in seconds.
+            one_reference: its vectors point to the frame before, unless frames are reordered.
+            delayed: the decoder keeps pictures back in case that later ones are shown before them.
+            discontinuity: something between this frame and the one before was lost.
+            arrived: when its data came in.
+        """
+        kind = PictureType(picture.pict_type)
+        vectors = self._vectors(picture)
+        # Once a stream shows B-frames, no frame of it is sure to refer to the one before.
+        self._reordered = (
+            self._reordered
+            or kind in (PictureType.B, PictureType.BI)
+            or delayed
+            or (vectors is not None and bool((vectors["source"] > 0).any()))
+        )
+        corrupt = picture.is_corrupt
+        if turn := turn_of(picture):
+            if vectors is not None:
+                vectors = turn_vectors(vectors, turn, picture.height, picture.width)
+            picture = self._turner.turn(picture, turn)
+        size = picture.height, picture.width
+        if self._size not in (None, size):
+            self._incidents.note("resized")
+        self._size = size
+        if corrupt:
+            self._incidents.note("damaged")
+        return DecodedFrame(
+            index=index,
+            pts=pts,
+            time_base=time_base,
+            picture=picture,
+            picture_type="?" if kind is PictureType.NONE else kind.name,
+            vectors=vectors,
+            reordered=self._reordered,
+            one_reference=one_reference,
+            discontinuity=discontinuity,
+            corrupt=corrupt,
+            arrived=arrived,
+        )
+
+    def _vectors(self, picture: av.VideoFrame) -> VectorRecords | None:
+        # In interlaced pictures vectors can refer to fields, which the records do not tell.
+        if self._codec not in (None, *VECTOR_CODECS) or picture.interlaced_frame:
+            return None
+        vectors = picture.side_data.get("MOTION_VECTORS")
+        return None if vectors is None else vectors.to_ndarray()
