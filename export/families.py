@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import TypedDict, cast
 
 import torch
 from torch import nn
@@ -21,8 +21,17 @@ from arseg_edge.export.models.edge import Edge, EdgeLr
 from arseg_edge.operators import Chaining, Sampling
 from arseg_edge.palette import CAMVID, CAMVID_11, CITYSCAPES, ClassSet
 
+LARGEST_UPSCALE = 64
+"""Of ``SegmentationLabels``."""
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class LabelRule(TypedDict):
+    """The attributes of ``SegmentationLabels``; see ``export/operators/segmentation_labels.py``."""
+
+    upscale: int
+    align_corners: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,9 @@ class Family:
     """Makes the network for LR frames, where it is another; its feature has C channels, at any size."""
     upscale: int = 1
     """By what the logits are enlarged (bilinear, corners not aligned) before the resize to the image."""
+    align_corners: bool | None = None
+    """How the logits are resized to the image after that: bilinear, as PyTorch's ``interpolate`` does with this
+    argument. None is for networks that ``upscale`` brings to the image's size or a little beyond; then, True."""
     mean: tuple[float, float, float] = _IMAGENET_MEAN
     """Subtracted from the image (RGB, 0 to 1)."""
     std: tuple[float, float, float] = _IMAGENET_STD
@@ -59,6 +71,16 @@ class Family:
     """Prefixes that a keyframe checkpoint may or may not have, and that keyframes have no use for."""
     for_classes: Callable[[ClassSet], Family] | None = None
     """Makes the same family for other classes, where it takes those of the data that it is trained on."""
+
+    @property
+    def label_rule(self) -> LabelRule:
+        """What ``SegmentationLabels`` is told of the way from logits to labels."""
+        return {"upscale": self.upscale, "align_corners": self.align_corners is not False}
+
+    @property
+    def enlargement(self) -> int:
+        """By what half-pixel steps alone enlarge the logits, which a coarser grid of the loss must divide."""
+        return self.stride if self.upscale == 1 and self.align_corners is False else self.upscale
 
     def build_hr(self) -> SegmentationNetwork:
         """Return the network for keyframes, in evaluation mode, with fresh weights."""
@@ -129,6 +151,7 @@ _FAMILIES = {
             channels=512,
             stride=8,
             network=partial(CityscapesPsp18, 19),
+            align_corners=True,
             sampling="published",
             chaining="published",
             same_weights=(("cls.4.", "final_conv."),),
@@ -203,6 +226,18 @@ def check_family(family: Family) -> None:
         raise UsageError(
             f"{family.name}: the feature of a {size[0]}×{size[1]} image is {list(feature.shape[1:])}, not "
             f"{[family.channels, *smallest]}: correct channels={family.channels} or stride={family.stride}"
+        )
+    _check_label_rule(family)
+
+
+def _check_label_rule(family: Family) -> None:
+    if not 1 <= family.upscale <= LARGEST_UPSCALE:
+        raise UsageError(f"{family.name}: upscale={family.upscale}: choose 1 to {LARGEST_UPSCALE}")
+    if family.align_corners is None and family.upscale < family.stride:
+        raise UsageError(
+            f"{family.name}: upscale={family.upscale} with stride={family.stride} leaves open how logits are resized "
+            f"to the image: set align_corners=False (as torchvision's networks do, and F.interpolate where nothing is "
+            f"said), align_corners=True, or upscale={family.stride}"
         )
 
 

@@ -31,7 +31,7 @@ class KeyframeGraph(nn.Module):
         image = normalize_image(frame, size, size_tensor, mean=self.family.mean, std=self.family.std)
         feature = network.feature(image)
         logits: Tensor = network.final_conv(feature)
-        labels = segmentation_labels(logits, size, size_tensor, upscale=self.family.upscale)
+        labels = segmentation_labels(logits, size, size_tensor, **self.family.label_rule)
         return labels, feature, logits
 
 
@@ -73,7 +73,7 @@ class NonkeyframeGraph(nn.Module):
             sampling=self.family.sampling,
             kernel_size=self.family.kernel_size,
         )
-        labels = segmentation_labels(logits, size, size_tensor, upscale=self.family.upscale)
+        labels = segmentation_labels(logits, size, size_tensor, **self.family.label_rule)
         return labels, lr_feature, logits
 
 

@@ -51,7 +51,7 @@ class Reference:
 
     def _labels(self, logits: Tensor, frame: NDArray[np.uint8]) -> Tensor:
         size = (frame.shape[0], frame.shape[1])
-        return resize_logits(logits, size, upscale=self._family.upscale).argmax(dim=1).to(torch.uint8)
+        return resize_logits(logits, size, **self._family.label_rule).argmax(dim=1).to(torch.uint8)
 
     @torch.no_grad()
     def keyframe(self, frame: NDArray[np.uint8]) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ class CheckpointPredictor:
             self._batch(rgb), small, torch.tensor(small), mean=self._family.mean, std=self._family.std
         )
         logits = network.final_conv(network.feature(image))
-        return _array(segmentation_labels(logits, size, torch.tensor(size), upscale=self._family.upscale))
+        return _array(segmentation_labels(logits, size, torch.tensor(size), **self._family.label_rule))
 
     @torch.inference_mode()
     def _hr(self, rgb: Frame) -> tuple[Labels, Tensor]:

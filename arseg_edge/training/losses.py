@@ -17,12 +17,14 @@ from arseg_edge.export.models.resizing import enlarge, resize
 def score_pixels(family: Family, logits: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:
     """Enlarge logits [N, n, h, w] as the deployed model does, to every ``stride``-th pixel of ``size`` (H, W).
 
-    ``stride`` must divide the family's ``upscale``: a coarser grid costs its square less, and logits that come
+    ``stride`` must divide the family's ``enlargement``: a coarser grid costs its square less, and logits that come
     from 1/8 hold no more.
     """
-    rows, columns = size[0] // stride, size[1] // stride
-    enlarged = enlarge(logits.float(), family.upscale // stride)
-    return enlarged if enlarged.shape[2:] == (rows, columns) else resize(enlarged, (rows, columns))
+    rule, grid = family.label_rule, (size[0] // stride, size[1] // stride)
+    enlarged = enlarge(logits.float(), max(1, rule["upscale"] // stride))
+    if enlarged.shape[2:] == grid:
+        return enlarged
+    return F.interpolate(enlarged, size=grid, mode="bilinear", align_corners=rule["align_corners"])
 
 
 def segmentation_loss(scores: Tensor, labels: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ class LossSettings:
     """Which losses, and how much each counts."""
 
     stride: int = 1
-    """The loss looks at every so many-th pixel in each direction; divides the family's ``upscale``."""
+    """The loss looks at every so many-th pixel in each direction; divides the family's ``enlargement``."""
     hard_examples: float | None = None
     """The threshold of ``hard_example_loss``, which then takes the place of the cross entropy."""
     region: float = 0.0

@@ -60,7 +60,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "flip": Setting(FLAG, "Mirror every second frame, left to right."),
     "colour": Setting(number(0, 1), "Share by which brightness, contrast, saturation and gamma change."),
     # The loss.
-    "loss_stride": Setting(whole(1), "The loss looks at every N-th pixel in each direction."),
+    "loss_stride": Setting(
+        optional(whole(1), "auto"),
+        "The loss looks at every N-th pixel in each direction; auto: 2 if the family allows.",
+    ),
     "hard_examples": Setting(
         optional(number(0, 1, above=True), "none"), "Count only pixels less sure of their class than this."
     ),

@@ -57,7 +57,7 @@ class HrSettings:
     flip: bool = True
     colour: float = 0.3
 
-    loss_stride: int = 2
+    loss_stride: int | None = None
     hard_examples: float | None = None
     region: float = 1.0
     auxiliary: float = 1.0
@@ -96,7 +96,7 @@ class HrSettings:
             raise UsageError(f"zoom_out {self.zoom_out:g} is above zoom_in {self.zoom_in:g}: swap them")
         if self.distance is not None and self.distance >= self.interval:
             raise UsageError(f"distance {self.distance}: must be below the interval, which is {self.interval}")
-        if any(side % self.loss_stride for side in self.crop):
+        if self.loss_stride is not None and any(side % self.loss_stride for side in self.crop):
             height, width = self.crop
             raise UsageError(f"crop {height}x{width}: must be a multiple of loss_stride, which is {self.loss_stride}")
 

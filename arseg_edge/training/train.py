@@ -123,6 +123,7 @@ class _Begun:
     folder: Path
     data: OpenedData
     family: Family
+    loss_stride: int
     device: torch.device
     precision: Precision
     restart: bool
@@ -132,7 +133,7 @@ class _Begun:
     @property
     def loss(self) -> LossSettings:
         chosen = self.settings
-        return LossSettings(chosen.loss_stride, chosen.hard_examples, chosen.region, chosen.auxiliary)
+        return LossSettings(self.loss_stride, chosen.hard_examples, chosen.region, chosen.auxiliary)
 
     def pairs(self, inputs: Mapping[str, object]) -> Pairs:
         """Enter the folder and make the pairs, if they and ``inputs`` are what the run there began with."""
@@ -165,18 +166,31 @@ class _Begun:
         return run(task, mixture, loop, self.folder, self.device, self.watcher.on_step, self.watcher.on_row)
 
 
+def loss_stride_for(family: Family, settings: HrSettings) -> int:
+    """Return the stride of the loss that ``settings`` name, or else the family's: 2 where it and the crop allow that.
+
+    Raises:
+        UsageError: the one that they name does not divide what the family enlarges by.
+    """
+    if settings.loss_stride is None:
+        return 1 if any(length % 2 for length in (family.enlargement, *settings.crop)) else 2
+    if family.enlargement % settings.loss_stride:
+        raise UsageError(
+            f"loss_stride {settings.loss_stride}: must divide the {family.enlargement} by which {family.name} "
+            "enlarges: choose another, or leave it out"
+        )
+    return settings.loss_stride
+
+
 @contextmanager
 def _begin(
     settings: HrSettings, folder: Path, restart: bool, command: str | None, watcher: Watcher
 ) -> Iterator[_Begun]:
     device = find_device(settings.device)
     known = find_family(settings.family)
-    if known.upscale % settings.loss_stride:
-        raise UsageError(
-            f"loss_stride {settings.loss_stride}: must divide the {known.upscale} by which {known.name} enlarges"
-        )
+    loss_stride = loss_stride_for(known, settings)
     data = open_data(settings)
     family = fitting_family(known, settings, data)
     precision = find_precision(settings.precision, device)
     with reproducible(device, settings.threads):
-        yield _Begun(settings, folder, data, family, device, precision, restart, command, watcher)
+        yield _Begun(settings, folder, data, family, loss_stride, device, precision, restart, command, watcher)

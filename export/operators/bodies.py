@@ -29,7 +29,7 @@ _BODIES: Mapping[str, Callable[[Mapping[str, Any]], onnx.FunctionProto]] = {
     LOCAL_ATTENTION: lambda attributes: local_attention_body(attributes["kernel_size"]),
     CREFF: lambda attributes: creff_body(),
     NORMALIZE_IMAGE: lambda attributes: normalize_image_body(),
-    SEGMENTATION_LABELS: lambda attributes: segmentation_labels_body(),
+    SEGMENTATION_LABELS: lambda attributes: segmentation_labels_body(bool(attributes.get("align_corners", 1))),
 }
 
 

@@ -3,8 +3,9 @@
 Contract (domain ``arseg``, version 1)
     ``SegmentationLabels(logits float32 [N, n, h, w], size int64 [2]) -> labels uint8 [N, H, W]``.
     ``size`` is (H, W). The logits are enlarged ``upscale`` times (bilinear, half-pixel centres; 1: not at
-    all), resized to H×W (bilinear, corners aligned), and the largest of the n ≤ 256 gives the label; of
-    equal ones the first.
+    all), resized to H×W (bilinear; ``align_corners``, 0 or 1, has the meaning that it has in PyTorch's
+    ``interpolate``, and is 1 where it is left out), and the largest of the n ≤ 256 gives the label; of equal
+    ones the first.
 
 A log-softmax before the resizing, as in PSPNet for CamVid, would subtract the same number from all of a
 pixel's logits, and the resizing would keep it the same: it never changes a label and is left out.
@@ -23,7 +24,7 @@ from arseg_edge.export.operators.function import emit, parse_body
 from arseg_edge.operators import SEGMENTATION_LABELS
 
 _BODY = """
-SegmentationLabels <upscale> (logits, size) => (labels)
+SegmentationLabels <upscale, align_corners> (logits, size) => (labels)
 {
     factor_int = Constant <value_int: int = @upscale> ()
     one_axis = Constant <value = int64[1] {1}> ()
@@ -34,23 +35,23 @@ SegmentationLabels <upscale> (logits, size) => (labels)
     large = Concat <axis = 0> (batch_classes, large_size)
     upscaled = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (logits, , , large)
     target = Concat <axis = 0> (batch_classes, size)
-    resized = Resize <mode = "linear", coordinate_transformation_mode = "align_corners"> (upscaled, , , target)
+    resized = Resize <mode = "linear", coordinate_transformation_mode = "COORDINATES"> (upscaled, , , target)
     indices = ArgMax <axis = 1, keepdims = 0> (resized)
     labels = Cast <to = 2> (indices)
 }
 """
 
 
-def body() -> onnx.FunctionProto:
-    """Return the operator in standard ONNX; its attribute is passed on."""
-    return parse_body(_BODY)
+def body(align_corners: bool = True) -> onnx.FunctionProto:
+    """Return the operator in standard ONNX; ``upscale`` is passed on."""
+    return parse_body(_BODY.replace("COORDINATES", "align_corners" if align_corners else "half_pixel"))
 
 
-def resize_logits(logits: Tensor, size: tuple[int, int], *, upscale: int) -> Tensor:
+def resize_logits(logits: Tensor, size: tuple[int, int], *, upscale: int, align_corners: bool = True) -> Tensor:
     """Return ``logits`` [N, n, h, w] as [N, n, H, W] by the operator's two steps."""
     if upscale > 1:
         logits = F.interpolate(logits, scale_factor=upscale, mode="bilinear", align_corners=False)
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
 
 
 def segmentation_labels(
@@ -59,6 +60,7 @@ def segmentation_labels(
     size_tensor: Tensor,
     *,
     upscale: int,
+    align_corners: bool = True,
 ) -> Tensor:
     """Return uint8 labels [N, H, W] for ``logits`` float32 [N, n, h, w] and ``size`` (H, W).
 
@@ -66,5 +68,6 @@ def segmentation_labels(
     """
     if torch.compiler.is_exporting():
         shape = (logits.shape[0], *size)
-        return emit(SEGMENTATION_LABELS, (logits, size_tensor), {"upscale": upscale}, shape=shape, dtype=torch.uint8)
-    return resize_logits(logits, size, upscale=upscale).argmax(dim=1).to(torch.uint8)
+        attributes = {"upscale": upscale, "align_corners": int(align_corners)}
+        return emit(SEGMENTATION_LABELS, (logits, size_tensor), attributes, shape=shape, dtype=torch.uint8)
+    return resize_logits(logits, size, upscale=upscale, align_corners=align_corners).argmax(dim=1).to(torch.uint8)

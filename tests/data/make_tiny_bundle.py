@@ -32,7 +32,7 @@ class Tiny(nn.Module):
         return F.relu(self.second(F.relu(self.first(image))))
 
 
-FAMILY = Family("tiny", CLASSES, channels=8, stride=4, network=Tiny)
+FAMILY = Family("tiny", CLASSES, channels=8, stride=4, network=Tiny, align_corners=True)
 
 
 def weights(seed: int, *, fused: bool) -> dict[str, Tensor]:

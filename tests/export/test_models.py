@@ -210,6 +210,9 @@ class Wide(Small):
         ({"classes": ClassSet(("a", "b"), distinct_colours(2))}, "to 5 classes, not 16 to 2"),
         ({"classes": ClassSet(("a",) * 300, ((0, 0, 0),) * 300)}, "300 classes"),
         ({"stride": 8}, r"is \[16, 16, 24\], not \[16, 8, 12\]"),
+        ({"upscale": 1}, r"upscale=1 with stride=4 leaves open .*: set align_corners=False .*, or upscale=4"),
+        ({"upscale": 2}, r"upscale=2 with stride=4 leaves open"),
+        ({"upscale": 65}, r"upscale=65: choose 1 to 64"),
         ({"stride": 2}, r"is \[16, 16, 24\], not \[16, 32, 48\]"),
     ],
 )

@@ -49,7 +49,8 @@ def pytorch_form(name: str, inputs: Mapping[str, Tensor], attributes: Mapping[st
         case "NormalizeImage", [frame, size]:
             return normalize_image(frame, tuple(size.tolist()), size, mean=MEAN, std=STD)
         case "SegmentationLabels", [logits, size]:
-            return segmentation_labels(logits, tuple(size.tolist()), size, **attributes)
+            rule = {**attributes, "align_corners": bool(attributes.get("align_corners", 1))}
+            return segmentation_labels(logits, tuple(size.tolist()), size, **rule)
     raise AssertionError(name)
 
 
@@ -252,21 +253,28 @@ def test_normalize_image(
     assert_close(found, twins.normalize_image(*inputs.values(), MEAN, STD))
 
 
+@pytest.mark.parametrize("align_corners", [0, 1])
 @pytest.mark.parametrize("upscale", [1, 8])
 @pytest.mark.parametrize(
     ("small", "size"), [((1, 1), (5, 4)), ((1, 6), (8, 50)), ((7, 9), (7, 9)), ((8, 12), (60, 92)), ((30, 31), (17, 9))]
 )
 def test_segmentation_labels(
-    run: Operator, random: np.random.Generator, small: tuple[int, int], size: tuple[int, int], upscale: int
+    run: Operator,
+    random: np.random.Generator,
+    small: tuple[int, int],
+    size: tuple[int, int],
+    upscale: int,
+    align_corners: int,
 ) -> None:
     logits, target = normal(random, 2, 6, *small), np.array(size)
-    found = run(SEGMENTATION_LABELS, {"logits": logits, "size": target}, upscale=upscale)
-    full = twins.full_logits(logits, target, upscale)
+    rule = {"upscale": upscale, "align_corners": align_corners}
+    found = run(SEGMENTATION_LABELS, {"logits": logits, "size": target}, **rule)
+    full = twins.full_logits(logits, target, **rule)
     assert (found.dtype, found.shape) == (np.uint8, (2, *size))
     # Where two classes are equal to single precision either may win; nowhere else.
     chosen = np.take_along_axis(full, found[:, None].astype(np.int64), axis=1)[:, 0]
     assert (full.max(axis=1) - chosen).max() < 1e-5
-    assert (found == twins.segmentation_labels(logits, target, upscale)).mean() > 0.999
+    assert (found == twins.segmentation_labels(logits, target, **rule)).mean() > 0.999
 
 
 @pytest.mark.parametrize("upscale", [1, 8])

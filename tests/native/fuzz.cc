@@ -203,6 +203,7 @@ Outcome one_case() {
                                            ? one_of<int64_t>({1, 3, 5, 7, 9})
                                            : one_of<int64_t>({-7, 0, 2, 31, 33, std::numeric_limits<int64_t>::max()});
   attributes.integers["upscale"] = chance(95) ? one_of<int64_t>({1, 2, 3, 8}) : one_of<int64_t>({-1, 0, 64, 65});
+  attributes.integers["align_corners"] = chance(98) ? pick(0, 1) : one_of<int64_t>({-1, 2});
   for (const char* name : {"mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b"}) {
     attributes.numbers[name] = chance(99) ? 0.4f : number();
   }

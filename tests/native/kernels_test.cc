@@ -198,10 +198,14 @@ void test_attention(const Sizes& s, int64_t kernel_size, const char* level) {
   });
 }
 
-void test_labels(const Sizes& s, const char* level) {
+void test_labels(const Sizes& s, bool align_corners, const char* level) {
   constexpr int64_t kUpscale = 4;
   MapAttributes attributes;
   attributes.integers["upscale"] = kUpscale;
+  attributes.integers["align_corners"] = align_corners;
+  const auto at = [&](int64_t i, int64_t from, int64_t to) {
+    return align_corners ? aligned(i, from, to) : centred(i, from, to);
+  };
   const Image logits({s.n, s.classes, s.h, s.w}, 1.0f);
   const int64_t size[2] = {s.h * kUpscale - (s.h > 1 ? 3 : 0), s.w * kUpscale};
   const SegmentationLabels op(attributes);
@@ -213,7 +217,7 @@ void test_labels(const Sizes& s, const char* level) {
   };
   const Shape labels_shape{4, {s.n, 1, size[0], size[1]}};
   for_each_element(labels_shape, [&](int64_t index, int64_t n, int64_t, int64_t y, int64_t x) {
-    const double at_y = aligned(y, s.h * kUpscale, size[0]), at_x = aligned(x, s.w * kUpscale, size[1]);
+    const double at_y = at(y, s.h * kUpscale, size[0]), at_x = at(x, s.w * kUpscale, size[1]);
     const auto logit = [&](int64_t c) {
       const int64_t top = static_cast<int64_t>(at_y), left = static_cast<int64_t>(at_x);
       const double fy = at_y - static_cast<double>(top), fx = at_x - static_cast<double>(left);
@@ -262,7 +266,7 @@ int test_level(const char* level) {
     test_warp_and_creff(s, "published", level);
     test_warp_and_creff(s, "consistent", level);
     for (const int64_t kernel_size : {1, 3, 7, 9}) test_attention(s, kernel_size, level);
-    test_labels(s, level);
+    for (const bool align_corners : {false, true}) test_labels(s, align_corners, level);
     test_normalize(s, level);
   }
   std::printf("%s: passed\n", level);

@@ -147,6 +147,7 @@ def test_every_input_of_creff_is_checked(broken: str) -> None:
         ("LocalAttention", {"kernel_size": 33}, "attribute kernel_size is 33"),
         ("LocalAttention", {"kernel_size": 7.0}, "attribute kernel_size is not an integer"),
         ("SegmentationLabels", {"upscale": 0}, "attribute upscale is 0, expected 1 to 64"),
+        ("SegmentationLabels", {"align_corners": 2}, "attribute align_corners is 2, expected 0 or 1"),
         ("NormalizeImage", ATTRIBUTES | {"std_g": 0.0}, "attribute std_g is 0, expected a number above 0"),
         ("NormalizeImage", ATTRIBUTES | {"mean_b": float("nan")}, "attribute mean_b is nan"),
         ("NormalizeImage", {"mean_r": 0.5}, "attribute std_r is missing or not a float"),

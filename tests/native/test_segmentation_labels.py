@@ -24,18 +24,21 @@ SHAPES = [
 ]
 
 
-def labels_of(logits: np.ndarray, size: np.ndarray, upscale: int) -> np.ndarray:
+def labels_of(logits: np.ndarray, size: np.ndarray, upscale: int, align_corners: int = 1) -> np.ndarray:
     inputs = {"logits": logits, "size": size}
-    return run_operator("SegmentationLabels", inputs, TensorProto.UINT8, upscale=upscale)
+    return run_operator("SegmentationLabels", inputs, TensorProto.UINT8, upscale=upscale, align_corners=align_corners)
 
 
+@pytest.mark.parametrize("align_corners", [0, 1])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_equals_its_twin_up_to_ties(level: str, random: np.random.Generator, shape: tuple[int, ...]) -> None:
+def test_equals_its_twin_up_to_ties(
+    level: str, random: np.random.Generator, shape: tuple[int, ...], align_corners: int
+) -> None:
     n, classes, h, w, upscale, height, width = shape
     logits = random.standard_normal((n, classes, h, w)).astype(np.float32)
     size = np.array([height, width])
-    actual = labels_of(logits, size, upscale)
-    full = twins.full_logits(logits, size, upscale)
+    actual = labels_of(logits, size, upscale, align_corners)
+    full = twins.full_logits(logits, size, upscale, align_corners)
     assert actual.shape == (n, height, width)
     assert actual.dtype == np.uint8
     chosen = np.take_along_axis(full, actual[:, None].astype(int), 1)
@@ -50,6 +53,22 @@ def test_equals_torch_at_the_size_of_bisenet(random: np.random.Generator) -> Non
     )
     full = torch.nn.functional.interpolate(full, (180, 240), mode="bilinear", align_corners=True)
     actual = labels_of(logits, np.array([180, 240]), 8)
+    assert (actual == full.argmax(1).numpy()).mean() >= 0.9999
+
+
+def test_corners_are_aligned_where_nothing_is_said(random: np.random.Generator) -> None:
+    inputs = {"logits": random.standard_normal((1, 4, 6, 9)).astype(np.float32), "size": np.array([41, 50])}
+    unsaid = run_operator("SegmentationLabels", inputs, TensorProto.UINT8, upscale=1)
+    np.testing.assert_array_equal(unsaid, labels_of(*inputs.values(), 1, 1))
+    assert (unsaid != labels_of(*inputs.values(), 1, 0)).any()
+
+
+def test_equals_torch_without_aligned_corners(random: np.random.Generator) -> None:
+    logits = random.standard_normal((1, 19, 17, 27)).astype(np.float32)
+    full = torch.nn.functional.interpolate(
+        torch.from_numpy(logits).double(), (135, 214), mode="bilinear", align_corners=False
+    )
+    actual = labels_of(logits, np.array([135, 214]), 1, 0)
     assert (actual == full.argmax(1).numpy()).mean() >= 0.9999
 
 

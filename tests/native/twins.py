@@ -129,18 +129,20 @@ def creff(
     return logits.astype(np.float32)
 
 
-def full_logits(logits: FloatImage, size: NDArray[np.int64], upscale: int) -> Array:
+def full_logits(logits: FloatImage, size: NDArray[np.int64], upscale: int, align_corners: int = 1) -> Array:
     """The logits that :func:`segmentation_labels` takes the maximum of."""
     full = logits.astype(np.float64)
     if upscale > 1:
         h, w = logits.shape[2:]
         full = resize(full, h * upscale, w * upscale, aligned=False, axes=(2, 3))
-    return resize(full, int(size[0]), int(size[1]), aligned=True, axes=(2, 3))
+    return resize(full, int(size[0]), int(size[1]), aligned=bool(align_corners), axes=(2, 3))
 
 
-def segmentation_labels(logits: FloatImage, size: NDArray[np.int64], upscale: int) -> NDArray[np.uint8]:
-    """Upsample by ``upscale``, resize to ``size`` with corners aligned, take the first largest class."""
-    return full_logits(logits, size, upscale).argmax(1).astype(np.uint8)
+def segmentation_labels(
+    logits: FloatImage, size: NDArray[np.int64], upscale: int, align_corners: int = 1
+) -> NDArray[np.uint8]:
+    """Upsample by ``upscale``, resize to ``size``, take the first largest class."""
+    return full_logits(logits, size, upscale, align_corners).argmax(1).astype(np.uint8)
 
 
 def normalize_image(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arseg_edge.datasets import IGNORED
+from arseg_edge.errors import UsageError
 from arseg_edge.export.families import edge_family, find_family
 from arseg_edge.palette import ClassSet, distinct_colours
 from arseg_edge.training.losses import (
@@ -23,6 +26,8 @@ from arseg_edge.training.losses import (
     segmentation_loss,
     segmentation_losses,
 )
+from arseg_edge.training.settings import HrSettings
+from arseg_edge.training.train import loss_stride_for
 
 Array = npt.NDArray[np.float64]
 CLASSES = 4
@@ -122,6 +127,33 @@ def test_scores_of_pixels_are_those_of_the_deployed_model(stride: int, size: tup
         enlarged = bilinear(logits[0, index].double().numpy(), (40 // stride, 56 // stride), aligned=False)
         expected = enlarged if enlarged.shape == (rows, columns) else bilinear(enlarged, (rows, columns), aligned=True)
         np.testing.assert_allclose(found[0, index], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("stride", "size"), [(1, (40, 56)), (2, (40, 56)), (1, (37, 50))])
+def test_scores_of_pixels_are_resized_as_the_family_says(
+    stride: int, size: tuple[int, int], align_corners: bool
+) -> None:
+    """Straight to the image, or to the coarser grid, where nothing is enlarged before."""
+    family = replace(FAMILY, upscale=1, align_corners=align_corners)
+    logits = torch.randn(1, CLASSES, 5, 7, generator=torch.Generator().manual_seed(1))
+    found = score_pixels(family, logits, size, stride)
+    for index in range(CLASSES):
+        grid = size[0] // stride, size[1] // stride
+        expected = bilinear(logits[0, index].double().numpy(), grid, aligned=align_corners)
+        np.testing.assert_allclose(found[0, index], expected, atol=1e-5)
+
+
+def test_stride_of_the_loss_follows_the_family() -> None:
+    def chosen(upscale: int, align_corners: bool | None = None, **changes: Any) -> int:
+        family = replace(FAMILY, upscale=upscale, align_corners=align_corners)
+        return loss_stride_for(family, HrSettings(**changes))
+
+    assert (chosen(8), chosen(4), chosen(1, False)) == (2, 2, 2)
+    assert (chosen(1, True), chosen(3), chosen(8, crop=(65, 64))) == (1, 1, 1)
+    assert (chosen(8, loss_stride=4), chosen(1, False, loss_stride=8)) == (4, 8)
+    with pytest.raises(UsageError, match="loss_stride 2: must divide the 1 by which edge enlarges"):
+        chosen(1, True, loss_stride=2)
 
 
 def test_parts_of_the_loss_and_their_weights() -> None:

@@ -286,7 +286,7 @@ BROKEN: dict[str, tuple[Broken, type[ArsegError], str]] = {
         "scenes: no split 'x'",
     ),
     "classes of a published family": (
-        lambda quick, _: replace(quick, family="camvid-psp18", loss_stride=1),
+        lambda quick, _: replace(quick, family="camvid-psp18"),
         UsageError,
         r"scenes: its classes \(ground, disc\) are not those of camvid-psp18 \(sky, ",
     ),
@@ -299,7 +299,7 @@ BROKEN: dict[str, tuple[Broken, type[ArsegError], str]] = {
     ),
     "family": (lambda quick, _: replace(quick, family="pspnet"), UsageError, "unknown model family 'pspnet'"),
     "stride": (
-        lambda quick, _: replace(quick, family="camvid-psp18"),
+        lambda quick, _: replace(quick, family="camvid-psp18", loss_stride=2),
         UsageError,
         "loss_stride 2: must divide the 1 by which camvid-psp18 enlarges",
     ),

@@ -154,7 +154,7 @@ def test_recipes_are_the_papers() -> None:
         ({"validation": "v", "hold_together": "3"}, "validation and hold_together"),
         ({"zoom_out": "2"}, "zoom_out 2 is above zoom_in 1.8"),
         ({"distance": "12"}, "distance 12: must be below the interval, which is 12"),
-        ({"crop": "65x64"}, "crop 65x64: must be a multiple of loss_stride, which is 2"),
+        ({"crop": "65x64", "loss_stride": "2"}, "crop 65x64: must be a multiple of loss_stride, which is 2"),
     ],
 )
 def test_values_that_make_no_sense(flags: dict[str, object], complaint: str) -> None:

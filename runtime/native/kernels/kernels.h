@@ -55,6 +55,7 @@ struct SegmentationLabelsArguments {
   int64_t batch, classes, height, width;  // of the logits
   int64_t output_height, output_width;
   int64_t upscale;
+  bool align_corners;  // of the resize after the upscale
   const float* logits;
   uint8_t* output;
 };

@@ -19,8 +19,10 @@ struct Taps {
   float weight[kTaps];
 };
 
-Taps taps_at(int64_t index, int64_t size, int64_t upscale, int64_t output_size) {
-  const Neighbours outer = corners_aligned(index, size * upscale, output_size);
+Taps taps_at(const SegmentationLabelsArguments& a, int64_t index, int64_t size, int64_t output_size) {
+  const int64_t upscale = a.upscale;
+  const Neighbours outer = a.align_corners ? corners_aligned(index, size * upscale, output_size)
+                                           : half_pixel(index, size * upscale, output_size);
   const Neighbours inner[2] = {half_pixel(outer.first, size, size * upscale),
                                half_pixel(outer.second, size, size * upscale)};
   const double share[2] = {1 - outer.share, outer.share};
@@ -150,13 +152,13 @@ void run(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
   }
   bool third_tap = false;
   for (int64_t x = 0; x < b.columns; ++x) {
-    const Taps taps = taps_at(smaller(x, a.output_width - 1), a.width, a.upscale, a.output_width);
+    const Taps taps = taps_at(a, smaller(x, a.output_width - 1), a.width, a.output_width);
     b.first[x] = static_cast<int32_t>(taps.first);
     for (int tap = 0; tap < kTaps; ++tap) b.weight[tap][x] = taps.weight[tap];
     third_tap = third_tap || taps.weight[2] != 0;
   }
   for (int64_t y = y_begin; y < y_end; ++y) {
-    interpolate_rows(a, logits, taps_at(y, a.height, a.upscale, a.output_height), b);
+    interpolate_rows(a, logits, taps_at(a, y, a.height, a.output_height), b);
     third_tap ? label_row<3>(a, b, output + y * a.output_width) : label_row<2>(a, b, output + y * a.output_width);
   }
 }

@@ -53,7 +53,8 @@ class Creff {
   mutable ScratchPool scratch_;
 };
 
-// SegmentationLabels(logits float[N,n,h,w], size int64[2]) -> uint8[N,H,W]; attribute upscale.
+// SegmentationLabels(logits float[N,n,h,w], size int64[2]) -> uint8[N,H,W]; attributes upscale,
+// align_corners.
 class SegmentationLabels {
  public:
   static constexpr Signature signature{"SegmentationLabels", 2, {Element::kFloat, Element::kInt64}, Element::kUint8};
@@ -64,6 +65,7 @@ class SegmentationLabels {
  private:
   const KernelSet& kernels_ = choose_kernels();
   int64_t upscale_;
+  bool align_corners_;
   mutable ScratchPool scratch_;
 };
 

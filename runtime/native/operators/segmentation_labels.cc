@@ -11,6 +11,9 @@ constexpr int64_t kMaxClasses = 256;  // a label is a byte
 
 SegmentationLabels::SegmentationLabels(const Attributes& attributes) : upscale_(attributes.integer("upscale", 1)) {
   require(upscale_ >= 1 && upscale_ <= kMaxUpscale, "attribute upscale is ", upscale_, ", expected 1 to ", kMaxUpscale);
+  const int64_t align_corners = attributes.integer("align_corners", 1);
+  require(align_corners == 0 || align_corners == 1, "attribute align_corners is ", align_corners, ", expected 0 or 1");
+  align_corners_ = align_corners == 1;
 }
 
 Shape SegmentationLabels::output_shape(const Tensor* inputs) const {
@@ -30,7 +33,7 @@ void SegmentationLabels::compute(const Tensor* inputs, void* output, const Threa
   arguments.batch = logits[0], arguments.classes = logits[1];
   arguments.height = logits[2], arguments.width = logits[3];
   arguments.output_height = size.height, arguments.output_width = size.width;
-  arguments.upscale = upscale_;
+  arguments.upscale = upscale_, arguments.align_corners = align_corners_;
   arguments.logits = inputs[0].floats();
   arguments.output = static_cast<uint8_t*>(output);
   run_kernel(kernels_.segmentation_labels, arguments, scratch_, threads);
