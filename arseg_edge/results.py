@@ -49,7 +49,7 @@ class Result:
     index: int
     """0, 1, 2, … in display order."""
     pts: int
-    """Presentation timestamp in units of ``time_base``."""
+    """The steady time in units of ``time_base``: it rises from frame to frame, whatever the stream says."""
     time_base: Fraction
     """Seconds in one unit of ``pts``."""
     is_keyframe: bool
@@ -66,11 +66,18 @@ class Result:
     """Frames of a live source that were left out just before this one, since inference fell behind."""
     latency: float | None = None
     """Of a live source: seconds from the frame's arrival to its labels."""
+    stream_pts: int | None = None
+    """The stream's own time in units of ``time_base``, as wrong as it may be; None where it has none."""
 
     @property
     def time(self) -> float:
-        """Presentation timestamp in seconds."""
+        """The steady time in seconds."""
         return float(self.pts * self.time_base)
+
+    @property
+    def stream_time(self) -> float | None:
+        """The stream's own time in seconds; None where it has none."""
+        return None if self.stream_pts is None else float(self.stream_pts * self.time_base)
 
     @property
     def rgb(self) -> NDArray[np.uint8]:

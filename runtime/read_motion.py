@@ -59,7 +59,7 @@ class MotionFrame:
 
     @property
     def pts(self) -> int:
-        """In units of ``time_base``."""
+        """The steady time in units of ``time_base``; rises from frame to frame (``source/clock.py``)."""
         return self.decoded.pts
 
     @property
@@ -69,8 +69,18 @@ class MotionFrame:
 
     @property
     def time(self) -> float:
-        """Seconds."""
+        """The steady time in seconds."""
         return self.decoded.time
+
+    @property
+    def stream_pts(self) -> int | None:
+        """The stream's own time in units of ``time_base``, as wrong as it may be; None where it has none."""
+        return self.decoded.stream_pts
+
+    @property
+    def stream_time(self) -> float | None:
+        """The stream's own time in seconds."""
+        return self.decoded.stream_time
 
     def __repr__(self) -> str:
         height, width = self.decoded.height, self.decoded.width

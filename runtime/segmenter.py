@@ -168,6 +168,7 @@ class Segmenter:
             picture=frame.decoded,
             dropped=ready.dropped,
             latency=None if arrived is None else monotonic() - arrived,
+            stream_pts=frame.stream_pts,
         )
 
     def step(

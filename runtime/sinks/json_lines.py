@@ -18,7 +18,8 @@ from arseg_edge.runtime.sinks.sink import ResultLike
 def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, object]:
     """Return what is said of a frame.
 
-    ``index``; ``pts`` in the stream's time base; ``seconds``; ``keyframe``, true or false, and ``reason``,
+    ``index``; ``pts`` in the stream's time base, and ``seconds``, the steady time; ``stream_pts`` and
+    ``stream_seconds``, the stream's own time, or null; ``keyframe``, true or false, and ``reason``,
     why or null; ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage.
     """
     counts = cv2.calcHist([result.labels], [0], None, [256], [0, 256]).ravel()
@@ -27,6 +28,8 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
         "index": result.index,
         "pts": result.pts,
         "seconds": result.time,
+        "stream_pts": result.stream_pts,
+        "stream_seconds": result.stream_time,
         "keyframe": result.is_keyframe,
         "reason": result.keyframe_reason,
         "shares": {name: round(count / result.labels.size, 6) for name, count in shares},

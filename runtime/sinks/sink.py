@@ -39,11 +39,19 @@ class ResultLike(Protocol):
 
     @property
     def pts(self) -> int:
-        """Presentation timestamp in units of ``time_base``."""
+        """The steady time in units of ``time_base``; rises from frame to frame."""
 
     @property
     def time(self) -> float:
-        """Presentation timestamp in seconds."""
+        """The steady time in seconds."""
+
+    @property
+    def stream_pts(self) -> int | None:
+        """The stream's own time in units of ``time_base``; None where it has none."""
+
+    @property
+    def stream_time(self) -> float | None:
+        """The stream's own time in seconds; None where it has none."""
 
     @property
     def time_base(self) -> Fraction:

@@ -67,38 +67,3 @@ class Source(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class Clock:
-    """Gives each frame a timestamp later than the one before.
-
-    Missing timestamps are filled in. One that does not rise is raised; where they fall by more than a second, as
-    in streams that were joined, time goes on from there.
-    """
-
-    def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
-        self._time_base = time_base
-        self._step = max(1, round(1 / ((rate or NOMINAL_RATE) * time_base)))
-        self._second = round(1 / time_base)
-        self._last: int | None = None
-        self._offset = 0
-        self._gap: int | None = None
-
-    def restart(self, seconds: float) -> None:
-        """The next frame comes so many seconds after the last, whatever its timestamp."""
-        self._gap = max(self._step, round(seconds / self._time_base))
-
-    def stamp(self, pts: int | None) -> int:
-        """The timestamp to use for a frame that the stream stamps with ``pts``."""
-        if self._last is None:
-            self._last = pts or 0
-        elif pts is None:
-            self._last += self._step if self._gap is None else self._gap
-        else:
-            if self._gap is not None:
-                self._offset = self._last + self._gap - pts
-            elif pts + self._offset < self._last - self._second:
-                self._offset = self._last + self._step - pts
-            self._last = max(pts + self._offset, self._last + 1)
-        self._gap = None
-        return self._last

@@ -22,7 +22,7 @@ class DecodedFrame:
     index: int
     """0, 1, 2, ... in the order given."""
     pts: int
-    """In units of ``time_base``; rises from frame to frame, filled in where the stream has none."""
+    """The steady time, in units of ``time_base``; rises from frame to frame (``source/clock.py``)."""
     time_base: Fraction
     picture: av.VideoFrame | npt.NDArray[np.uint8] = field(repr=False)
     """As decoded (YUV, as a rule), or RGB uint8 [H, W, 3] where the source gives arrays."""
@@ -40,11 +40,18 @@ class DecodedFrame:
     """The decoder had to conceal parts of it."""
     arrived: float | None = None
     """``time.monotonic()`` when its data came in, from a live source; None from any other."""
+    stream_pts: int | None = None
+    """The stream's own time in units of ``time_base``, as wrong as it may be; None where it has none."""
 
     @property
     def time(self) -> float:
-        """Seconds."""
+        """The steady time in seconds."""
         return float(self.pts * self.time_base)
+
+    @property
+    def stream_time(self) -> float | None:
+        """The stream's own, in seconds."""
+        return None if self.stream_pts is None else float(self.stream_pts * self.time_base)
 
     @property
     def height(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
+from itertools import chain
 from typing import TypeAlias
 
 import av
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.errors import FrameError, SourceError
-from arseg_edge.runtime.source.base import Clock, Source
+from arseg_edge.runtime.source.base import Source
+from arseg_edge.runtime.source.clock import Clock, rescaled
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.pictures import Pictures
 
@@ -31,20 +33,25 @@ class IterableSource(Source):
             self.frame_count = len(pictures)
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
-        clock = Clock(self.time_base, self.frame_rate)
-        pictures = Pictures(self.incidents)
-        index = -1
-        for index, picture in enumerate(self._pictures):
-            if not isinstance(picture, av.VideoFrame):
-                _check(picture, index)
-                yield DecodedFrame(index, clock.stamp(None), self.time_base, picture)
-                continue
-            if index == 0 and picture.pts is not None and picture.time_base is not None:
-                self.time_base = picture.time_base
-                clock = Clock(self.time_base, self.frame_rate)
-            yield pictures.frame(picture, index, clock.stamp(picture.pts), self.time_base)
-        if index < 0:
+        pictures = iter(self._pictures)
+        first = next(pictures, None)
+        if first is None:
             raise SourceError(f"{self.name}: no frames in it; give at least one")
+        if isinstance(first, av.VideoFrame) and first.pts is not None and first.time_base is not None:
+            self.time_base = first.time_base
+        clock = Clock(self.name, self.time_base, self.frame_rate, self.incidents, from_first=True)
+        yield from clock.steady(self._decoded(chain([first], pictures)))
+
+    def _decoded(self, given: Iterable[Picture]) -> Iterator[DecodedFrame]:
+        """All frames with the times of their own."""
+        pictures = Pictures(self.incidents)
+        for index, picture in enumerate(given):
+            if isinstance(picture, av.VideoFrame):
+                own = rescaled(picture.pts, picture.time_base, self.time_base)
+                yield pictures.frame(picture, index, own, self.time_base)
+            else:
+                _check(picture, index)
+                yield DecodedFrame(index, 0, self.time_base, picture)  # the clock says ``pts``
 
 
 def _check(picture: object, index: int) -> None:

@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
+from arseg_edge.runtime.source.clock import StreamTimes
 from arseg_edge.runtime.source.connection import ANALYSIS, Connection, Interrupted
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.track import Track
@@ -68,9 +69,9 @@ class NetworkSource(DecodedSource):
         except BaseException:
             self._connection.abandon()
             raise
-        self._start(track)
         self._bounded = track.bounded
         self.live = self._scheme in _ALWAYS_LIVE or (self._scheme != "pipe" and not track.bounded)
+        self._start(track)
 
     def _connect(self) -> Connection:
         location, format = self._location, None
@@ -171,6 +172,7 @@ class NetworkSource(DecodedSource):
                 reason = self._without_name(error)
                 continue
             self._track, self.codec = track, track.decoder.name
+            self._times = StreamTimes(reordered=track.reordered)
             self._broken = True
             self._clock.restart(time.monotonic() - self._came)
             self.reconnects += 1

@@ -28,7 +28,7 @@ class Pictures:
         self,
         picture: av.VideoFrame,
         index: int,
-        pts: int,
+        stream_pts: int | None,
         time_base: Fraction,
         *,
         one_reference: bool = False,
@@ -41,7 +41,7 @@ class Pictures:
         Args:
             picture: as decoded.
             index: 0, 1, 2, ... in the order given.
-            pts: in units of ``time_base``, later than the frame before.
+            stream_pts: the stream's own time in units of ``time_base``; the clock makes the steady one of it.
             time_base: in seconds.
             one_reference: its vectors point to the frame before, unless frames are reordered.
             delayed: the decoder keeps pictures back in case that later ones are shown before them.
@@ -70,7 +70,8 @@ class Pictures:
             self._incidents.note("damaged")
         return DecodedFrame(
             index=index,
-            pts=pts,
+            pts=0,  # the clock's to say
+            stream_pts=stream_pts,
             time_base=time_base,
             picture=picture,
             picture_type="?" if kind is PictureType.NONE else kind.name,

@@ -20,6 +20,12 @@ from arseg_edge.runtime.source.base import NOMINAL_RATE
 _PLAYLISTS: Final = frozenset({"hls", "dash"})
 """Formats of which only the list of what there is has a size."""
 
+_NO_TIMESTAMPS: Final = 0x80
+"""``AVFMT_NOTIMESTAMPS`` of libavformat."""
+
+_TIMES_JUMP: Final = 0x200
+"""``AVFMT_TS_DISCONT``."""
+
 
 @dataclass(frozen=True)
 class Track:
@@ -33,6 +39,13 @@ class Track:
     frame_count: int | None
     bounded: bool
     """It says how long or how large it is; a camera does not."""
+    timed: bool
+    """It has times of its own; elementary streams have none, and the demuxer's are invented."""
+    reordered: bool
+    """Its container tells when packets are decoded, not when they are shown (AVI); libavformat's guess of that is
+    wrong where there are B-frames."""
+    jumps: bool
+    """In its kind of container times jump where recordings were joined."""
 
 
 def video_track(container: InputContainer, name: str) -> Track:
@@ -56,7 +69,11 @@ def video_track(container: InputContainer, name: str) -> Track:
     decoder.thread_type = "SLICE"
     decoder.options = {"flags2": "+export_mvs"}
     decoder.copy_opaque = True
-    rate = stream.average_rate or stream.guessed_rate
+    timed = not container.format.flags & _NO_TIMESTAMPS
+    reordered = container.format.name == "avi"
+    # The average is measured, except where nothing tells times: there it is the header's, or the demuxer's default.
+    rates = (stream.average_rate, stream.guessed_rate)
+    rate = rates[0] or rates[1] if timed and not reordered else rates[1] or rates[0]
     time_base = stream.time_base or 1 / NOMINAL_RATE
     return Track(
         stream=stream,
@@ -65,6 +82,9 @@ def video_track(container: InputContainer, name: str) -> Track:
         time_base=time_base,
         frame_count=stream.frames or _estimate(container, stream, rate, time_base),
         bounded=container.duration is not None or (container.size > 0 and container.format.name not in _PLAYLISTS),
+        timed=timed,
+        reordered=reordered,
+        jumps=bool(container.format.flags & _TIMES_JUMP),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Final
 
 import av
@@ -14,7 +15,8 @@ from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
-from arseg_edge.runtime.source.base import Clock, Source
+from arseg_edge.runtime.source.base import Source
+from arseg_edge.runtime.source.clock import Clock, StreamTimes, rescaled
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.h264 import reference_frames
 from arseg_edge.runtime.source.pictures import Pictures
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_GAP: Final = 100
 """Failures to read a packet, one right after the other, that end a damaged file."""
+
+_ARRIVAL_TIME_BASE: Final = Fraction(1, 90_000)
 
 _TURNING: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 """Containers that can say how to turn the picture."""
@@ -51,7 +55,16 @@ class DecodedSource(Source):
         self.frame_rate = track.frame_rate
         self.time_base = track.time_base
         self.frame_count = track.frame_count
-        self._clock = Clock(self.time_base, self.frame_rate)
+        by_arrival = self.live and not track.timed
+        if by_arrival:
+            self.frame_rate, self.time_base = None, _ARRIVAL_TIME_BASE
+        self._times = StreamTimes(reordered=track.reordered)
+        self._clock = Clock(
+            *(self.name, self.time_base, self.frame_rate, self.incidents),
+            jumps=track.jumps,
+            live=self.live,
+            by_arrival=by_arrival,
+        )
         self._pictures = Pictures(self.incidents, self.codec)
         if self.codec == "h264":
             self.references = reference_frames(track.decoder.extradata)
@@ -59,6 +72,10 @@ class DecodedSource(Source):
             self.references = 1  # codecs older than H.264 know no more
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
+        return self._clock.steady(self._decoded())
+
+    def _decoded(self) -> Iterator[DecodedFrame]:
+        """All frames with the stream's own times."""
         index = 0
         for packet in self._packets():
             try:
@@ -88,14 +105,14 @@ class DecodedSource(Source):
         return packet
 
     def _frame(self, picture: av.VideoFrame, index: int) -> DecodedFrame:
-        pts, arrived = picture.pts, picture.opaque
-        if pts is not None and picture.time_base is not None and picture.time_base != self.time_base:
-            pts = round(pts * picture.time_base / self.time_base)
+        # What a demuxer makes up where a stream has no times is not the stream's.
+        own = rescaled(self._times.of(picture), picture.time_base, self.time_base) if self._track.timed else None
+        arrived = picture.opaque
         broken, self._broken = self._broken, False
         return self._pictures.frame(
             picture,
             index,
-            self._clock.stamp(pts),
+            own,
             self.time_base,
             one_reference=self.references == 1,
             # A P-frame of H.264 can refer to later frames where the stream has B-frames. In older codecs it cannot,

@@ -45,11 +45,16 @@ class FakeResult:
     time_base: Fraction = Fraction(1, 25)
     is_keyframe: bool = True
     keyframe_reason: str | None = "interval"
+    stream_pts: int | None = None
     speed: FakeSpeed = field(default_factory=lambda: FakeSpeed({"decode": 1.23456, "infer": 20.0}))
 
     @property
     def time(self) -> float:
         return float(self.pts * self.time_base)
+
+    @property
+    def stream_time(self) -> float | None:
+        return None if self.stream_pts is None else float(self.stream_pts * self.time_base)
 
 
 def picture(height: int, width: int, shift: int = 0) -> npt.NDArray[np.uint8]:
@@ -312,6 +317,8 @@ def test_json_lines_say_everything_of_a_frame(tmp_path: Path) -> None:
         "index": 0,
         "pts": 0,
         "seconds": 0.0,
+        "stream_pts": None,
+        "stream_seconds": None,
         "keyframe": True,
         "reason": "first",
         "shares": {"sky": 0.25, "building": 0.25, "pole": 0.25, "Straße": 0.25},
