@@ -11,6 +11,7 @@ Attribute ``kernel_size``: k, odd; the published models use 7.
 The body works on tiles of 8×8 queries against the (8 + k − 1)² keys around them, as two matrix products
 with a mask in between: four times the multiply-adds of the definition, yet fast on every provider, since
 matrix products are; and it walks over one row of tiles at a time, so that memory stays bounded at any size.
+The loop is a ``Scan`` whose body takes no value from around it: not every runtime allows that.
 
 The kernel is ``runtime/native/local_attention.cc``.
 """
@@ -32,122 +33,145 @@ _OUT_OF_WINDOW = -1e30
 # The PyTorch form goes over bands of rows of about this many values: memory stays bounded.
 _BAND_ELEMENTS = 1 << 22
 
-# {t}: tile, {r}: radius, {e}: tile with its surroundings; the mask is put in afterwards.
+# {t}: tile, {r}: radius, {halo}: twice that, {e}: tile with its surroundings; the mask is put in afterwards.
+#
+# Channels go last: what a tile gathers of a pixel then lies together. Each row of tiles comes with the rows of keys and
+# values that end its surroundings; those before, the halo, it has from the row of tiles above.
 _BODY = """
 LocalAttention <kernel_size> (query, key, value) => (attended)
 {{
-    mask = Constant <value = float {{0.0}}> ()
-    n_c = Shape <end = 2> (query)
-    h = Shape <start = 2, end = 3> (query)
-    w = Shape <start = 3, end = 4> (query)
-    n = Shape <end = 1> (query)
-    c = Shape <start = 1, end = 2> (query)
     zero = Constant <value = int64[1] {{0}}> ()
-    one = Constant <value = int64[1] {{1}}> ()
-    two = Constant <value = int64[1] {{2}}> ()
-    three = Constant <value = int64[1] {{3}}> ()
+    rest = Constant <value = int64[1] {{-1}}> ()
+    end = Constant <value = int64[1] {{{end}}}> ()
     tile = Constant <value = int64[1] {{{t}}}> ()
     tile_minus_one = Constant <value = int64[1] {{{t_minus_one}}}> ()
-    tile_area = Constant <value = int64[1] {{{t_area}}}> ()
-    radius = Constant <value = int64[1] {{{r}}}> ()
-    window = Constant <value = int64[1] {{{e}}}> ()
-    window_area = Constant <value = int64[1] {{{e_area}}}> ()
-    h_up = Add (h, tile_minus_one)
-    tile_rows = Div (h_up, tile)
-    w_up = Add (w, tile_minus_one)
-    tile_columns = Div (w_up, tile)
-    padded_w = Mul (tile_columns, tile)
-    w_missing = Sub (padded_w, w)
-    right = Add (w_missing, radius)
-    row_axis_and_column_axis = Concat <axis = 0> (two, three)
+    origin = Constant <value = int64[2] {{0, 0}}> ()
+    rows = Constant <value = int64[1] {{0}}> ()
+    rows_and_columns = Constant <value = int64[2] {{0, 1}}> ()
+    n_c = Shape <end = 2> (query)
+    h_w = Shape <start = 2> (query)
+    h_w_up = Add (h_w, tile_minus_one)
+    tiles = Div (h_w_up, tile)
+    tile_rows, tile_columns = Split <axis = 0, num_outputs = 2> (tiles)
+    padded_h_w = Mul (tiles, tile)
+    missing = Sub (padded_h_w, h_w)
 
-    scalar_zero = Squeeze (zero)
-    scalar_one = Squeeze (one)
-    tile_columns_scalar = Squeeze (tile_columns)
-    window_scalar = Squeeze (window)
-    tile_index = Range (scalar_zero, tile_columns_scalar, scalar_one)
-    first_column_flat = Mul (tile_index, tile)
-    first_column = Unsqueeze (first_column_flat, one)
-    in_window = Range (scalar_zero, window_scalar, scalar_one)
-    columns = Add (first_column, in_window)
+    query_pads = Concat <axis = 0> (origin, missing)
+    query_split = Concat <axis = 0> (tile_rows, tile, tile_columns, tile, n_c)
+    query_last = Transpose <perm = [2, 3, 0, 1]> (query)
+    query_padded = Pad (query_last, query_pads, , rows_and_columns)
+    query_tiles = Reshape (query_padded, query_split)
 
-    query_split = Concat <axis = 0> (n, c, tile, tile_columns, tile)
-    query_tiles_shape = Concat <axis = 0> (n, tile_columns, tile_area, c)
-    key_tiles_shape = Concat <axis = 0> (n, tile_columns, c, window_area)
-    value_tiles_shape = Concat <axis = 0> (n, tile_columns, window_area, c)
-    out_split = Concat <axis = 0> (n, tile_columns, tile, tile, c)
-    out_band_shape = Concat <axis = 0> (n, c, tile, padded_w)
+    radius = Constant <value = int64[2] {{{r}, {r}}}> ()
+    halo = Constant <value = int64[1] {{{halo}}}> ()
+    far_pads = Add (missing, radius)
+    pads = Concat <axis = 0> (radius, far_pads)
+    row_split = Concat <axis = 0> (tile_rows, tile, rest, n_c)
+    key_last = Transpose <perm = [2, 3, 0, 1]> (key)
+    key_padded = Pad (key_last, pads, , rows_and_columns)
+    key_halo = Slice (key_padded, zero, halo, rows)
+    key_below = Slice (key_padded, halo, end, rows)
+    key_rows = Reshape (key_below, row_split)
+    value_last = Transpose <perm = [2, 3, 0, 1]> (value)
+    value_padded = Pad (value_last, pads, , rows_and_columns)
+    value_halo = Slice (value_padded, zero, halo, rows)
+    value_below = Slice (value_padded, halo, end, rows)
+    value_rows = Reshape (value_below, row_split)
 
-    trips = Squeeze (tile_rows)
-    go_on = Constant <value = bool {{1}}> ()
-    bands = Loop (trips, go_on) <body = one_row_of_tiles
-        (int64 tile_row, bool go_on_in) => (bool go_on_out, float[] band)
+    key_end, value_end, attended_tiles = Scan (key_halo, value_halo, query_tiles, key_rows, value_rows)
+    <num_scan_inputs = 3, body = one_row_of_tiles
+        (float[?, ?, ?, ?] key_above_in, float[?, ?, ?, ?] value_above_in,
+         float[?, ?, ?, ?, ?] query_in, float[?, ?, ?, ?] key_in, float[?, ?, ?, ?] value_in)
+        => (float[?, ?, ?, ?] key_above_out, float[?, ?, ?, ?] value_above_out,
+            float[?, ?, ?, ?, ?] attended_out)
         {{
-            go_on_out = Identity (go_on_in)
-            top = Mul (tile_row, tile)
-            bottom_far = Add (top, tile)
-            bottom = Min (bottom_far, h)
-            query_rows = Slice (query, top, bottom, two)
-            rows_short = Sub (bottom_far, bottom)
-            query_pads = Concat <axis = 0> (zero, zero, rows_short, w_missing)
-            query_band = Pad (query_rows, query_pads, , row_axis_and_column_axis)
-            query_parts = Reshape (query_band, query_split)
-            query_turned = Transpose <perm = [0, 3, 2, 4, 1]> (query_parts)
-            query_tiles = Reshape (query_turned, query_tiles_shape)
+            first_axis = Constant <value = int64[1] {{0}}> ()
+            second_axis = Constant <value = int64[1] {{1}}> ()
+            tile_axes = Constant <value = int64[2] {{1, 2}}> ()
+            tile_step = Constant <value = int64[1] {{{t}}}> ()
+            to_the_end = Constant <value = int64[1] {{{end}}}> ()
+            key_window = Concat <axis = 0> (key_above_in, key_in)
+            key_above_out = Slice (key_window, tile_step, to_the_end, first_axis)
+            value_window = Concat <axis = 0> (value_above_in, value_in)
+            value_above_out = Slice (value_window, tile_step, to_the_end, first_axis)
 
-            around_top_raw = Sub (top, radius)
-            around_top = Max (around_top_raw, zero)
-            around_bottom_raw = Add (bottom_far, radius)
-            around_bottom = Min (around_bottom_raw, h)
-            above = Sub (around_top, around_top_raw)
-            below = Sub (around_bottom_raw, around_bottom)
-            around_pads = Concat <axis = 0> (above, radius, below, right)
+            from_zero = Constant <value_int = 0> ()
+            by_one = Constant <value_int = 1> ()
+            window = Constant <value_int = {e}> ()
+            tile_count_vector = Shape <start = 1, end = 2> (query_in)
+            tile_count = Squeeze (tile_count_vector, first_axis)
+            tile_index = Range (from_zero, tile_count, by_one)
+            tile_start_flat = Mul (tile_index, tile_step)
+            tile_start = Unsqueeze (tile_start_flat, tile_axes)
+            in_window = Range (from_zero, window, by_one)
+            width = Shape <start = 1, end = 2> (key_in)
+            row_start_flat = Mul (in_window, width)
+            row_start = Unsqueeze (row_start_flat, second_axis)
+            in_window_places = Add (row_start, in_window)
+            places_apart = Add (tile_start, in_window_places)
+            places_shape = Constant <value = int64[2] {{-1, {e_area}}}> ()
+            places = Reshape (places_apart, places_shape)
 
-            key_rows = Slice (key, around_top, around_bottom, two)
-            key_band = Pad (key_rows, around_pads, , row_axis_and_column_axis)
-            key_parts = Gather <axis = 3> (key_band, columns)
-            key_turned = Transpose <perm = [0, 3, 1, 2, 4]> (key_parts)
-            key_tiles = Reshape (key_turned, key_tiles_shape)
+            query_turned = Transpose <perm = [3, 1, 0, 2, 4]> (query_in)
+            query_shape = Constant <value = int64[4] {{0, 0, {t_area}, -1}}> ()
+            query_tile = Reshape (query_turned, query_shape)
+            any_count = Constant <value = int64[1] {{-1}}> ()
+            batch = Shape <start = 2, end = 3> (key_in)
+            channels = Shape <start = 3> (key_in)
+            flat_shape = Concat <axis = 0> (batch, any_count, channels)
+            key_turned = Transpose <perm = [2, 0, 1, 3]> (key_window)
+            key_flat = Reshape (key_turned, flat_shape)
+            key_tile = Gather <axis = 1> (key_flat, places)
+            value_turned = Transpose <perm = [2, 0, 1, 3]> (value_window)
+            value_flat = Reshape (value_turned, flat_shape)
+            value_tile = Gather <axis = 1> (value_flat, places)
 
-            scores = MatMul (query_tiles, key_tiles)
+            key_columns = Transpose <perm = [0, 1, 3, 2]> (key_tile)
+            scores = MatMul (query_tile, key_columns)
+            mask = Constant <value = float {{0.0}}> ()
             masked = Add (scores, mask)
             weights = Softmax <axis = -1> (masked)
-
-            value_rows = Slice (value, around_top, around_bottom, two)
-            value_band = Pad (value_rows, around_pads, , row_axis_and_column_axis)
-            value_parts = Gather <axis = 3> (value_band, columns)
-            value_turned = Transpose <perm = [0, 3, 2, 4, 1]> (value_parts)
-            value_tiles = Reshape (value_turned, value_tiles_shape)
-
-            out_tiles = MatMul (weights, value_tiles)
-            out_parts = Reshape (out_tiles, out_split)
-            out_turned = Transpose <perm = [0, 4, 2, 1, 3]> (out_parts)
-            band = Reshape (out_turned, out_band_shape)
+            attended_tile = MatMul (weights, value_tile)
+            parts_shape = Constant <value = int64[5] {{0, 0, {t}, {t}, -1}}> ()
+            attended_parts = Reshape (attended_tile, parts_shape)
+            attended_out = Transpose <perm = [2, 1, 3, 0, 4]> (attended_parts)
         }}>
-    bands_inside = Transpose <perm = [1, 2, 0, 3, 4]> (bands)
-    padded_h = Mul (tile_rows, tile)
-    padded_shape = Concat <axis = 0> (n_c, padded_h, padded_w)
-    padded = Reshape (bands_inside, padded_shape)
-    origin = Concat <axis = 0> (zero, zero)
-    h_w = Concat <axis = 0> (h, w)
-    attended = Slice (padded, origin, h_w, row_axis_and_column_axis)
+
+    padded_shape = Concat <axis = 0> (padded_h_w, n_c)
+    attended_padded = Reshape (attended_tiles, padded_shape)
+    attended_last = Slice (attended_padded, origin, h_w, rows_and_columns)
+    attended = Transpose <perm = [2, 3, 0, 1]> (attended_last)
 }}
+"""
+_END = np.iinfo(np.int64).max
+
+# A pixel that attends to itself alone: its weight is 1.
+_BODY_OF_ONE_PIXEL = """
+LocalAttention <kernel_size> (query, key, value) => (attended)
+{
+    attended = Identity (value)
+}
 """
 
 
 def body(kernel_size: int) -> onnx.FunctionProto:
     """Return the operator in standard ONNX for one kernel size."""
+    if kernel_size == 1:
+        return parse_body(_BODY_OF_ONE_PIXEL)
     window = TILE + kernel_size - 1
     text = _BODY.format(
         t=TILE,
         t_minus_one=TILE - 1,
         t_area=TILE * TILE,
         r=kernel_size // 2,
+        halo=kernel_size - 1,
         e=window,
         e_area=window * window,
+        end=_END,
     )
     function = parse_body(text)
-    (mask,) = (node for node in function.node if list(node.output) == ["mask"])
+    (loop,) = (attribute.g for node in function.node for attribute in node.attribute if attribute.name == "body")
+    (mask,) = (node for node in loop.node if list(node.output) == ["mask"])
     mask.attribute[0].t.CopyFrom(numpy_helper.from_array(_window_mask(kernel_size), "mask"))
     return function
 

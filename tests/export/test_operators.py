@@ -191,7 +191,7 @@ ATTENTIONS = [(1, 1, 1, 1), (1, 3, 1, 20), (1, 5, 20, 1), (2, 4, 5, 7), (1, 17, 
 
 
 @pytest.mark.parametrize("shape", ATTENTIONS, ids=str)
-@pytest.mark.parametrize("kernel_size", [3, 7])
+@pytest.mark.parametrize("kernel_size", [1, 3, 7, 13])
 def test_local_attention(run: Operator, random: np.random.Generator, shape: tuple[int, ...], kernel_size: int) -> None:
     inputs = {name: normal(random, *shape) for name in ("query", "key", "value")}
     found = run(LOCAL_ATTENTION, inputs, kernel_size=kernel_size)
@@ -307,6 +307,40 @@ def test_model_holds_one_function_for_each_operator_in_use(random: np.random.Gen
     again.CopyFrom(model)
     attach_bodies(again)
     assert again == model
+
+
+def assert_takes_nothing_from_around(graph: onnx.GraphProto) -> None:
+    """Fail if a node of a loop's body reads what neither the body's inputs nor its nodes give."""
+    known = {"", *(value.name for value in (*graph.input, *graph.initializer))}
+    for node in graph.node:
+        assert set(node.input) <= known, (node.op_type, set(node.input) - known)
+        known.update(node.output)
+    assert {value.name for value in graph.output} <= known
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("kernel_size", [1, 7])
+def test_loops_in_bodies_take_nothing_from_around_them(sampling: str, kernel_size: int) -> None:
+    """OpenVINO does not find a value that a loop's body takes from around it, once functions are inlined."""
+    names = [
+        (CREFF, {"sampling": sampling, "kernel_size": kernel_size, "channels": 4}),
+        (NORMALIZE_IMAGE, NORMALISATION),
+        (SEGMENTATION_LABELS, {"upscale": 8}),
+    ]
+    nodes = [helper.make_node(name, ["x"], ["y"], domain=DOMAIN, **attributes) for name, attributes in names]
+    model = helper.make_model(helper.make_graph(nodes, "all", [], []))
+    attach_bodies(model)
+    assert {function.name for function in model.functions} == {*dict(names), MOTION_WARP, LOCAL_ATTENTION}
+    loops = [
+        attribute.g
+        for function in model.functions
+        for node in function.node
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.GRAPH
+    ]
+    assert len(loops) == (kernel_size > 1)
+    for loop in loops:
+        assert_takes_nothing_from_around(loop)
 
 
 def test_nodes_of_one_operator_must_agree() -> None:
