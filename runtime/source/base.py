@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -35,6 +36,8 @@ class Source(ABC):
     """How many frames at most a P-frame can refer to; None where that does not show."""
     live: bool = False
     """Frames come when they happen: who falls behind must leave some out. Known once it is opened."""
+    files: Sequence[Path] = ()
+    """What it reads on this machine: no output may take the place of one of these."""
     reconnects: int = 0
     """How often a live source was lost and found again, so far."""
 

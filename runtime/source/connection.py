@@ -42,7 +42,14 @@ class Connection:
     """One attempt at a source, from opening to its end."""
 
     def __init__(
-        self, location: str, name: str, *, format: str | None, options: dict[str, str], timeout: float, watched: bool
+        self,
+        location: str,
+        name: str,
+        *,
+        format: str | None,
+        options: dict[str, str],
+        timeout: float | None,
+        watched: bool,
     ) -> None:
         self._location, self._name = location, name
         self._format, self._options, self._timeout, self._watched = format, options, timeout, watched
@@ -67,7 +74,8 @@ class Connection:
         """
         with self._changed:
             # It may take as long to be reached, and then as long to be understood.
-            self._wait(lambda: self._track is not None, self._timeout + ANALYSIS, "no answer")
+            patience = None if self._timeout is None else self._timeout + ANALYSIS
+            self._wait(lambda: self._track is not None, patience, "no answer")
             if self._track is None:
                 raise self._error or SourceError(f"{self._name}: no video stream in it; give a source that has one")
             return self._track
@@ -105,9 +113,9 @@ class Connection:
     def join_at_exit(self) -> None:
         """Wait until the thread can no longer meet an interpreter that is being taken down."""
         self.abandon()
-        self._thread.join(2 * self._timeout if self._watched else _MOMENT)
+        self._thread.join(2 * self._timeout if self._watched and self._timeout is not None else _MOMENT)
 
-    def _wait(self, ready: Callable[[], bool], timeout: float, lack: str) -> None:
+    def _wait(self, ready: Callable[[], bool], timeout: float | None, lack: str) -> None:
         if not self._changed.wait_for(lambda: ready() or self._ended or self._abandoned, timeout):
             raise SourceError(f"{self._name}: {lack} for {timeout:g} s; check the address, the sender and the network")
         if self._abandoned:
@@ -122,7 +130,7 @@ class Connection:
                 options=self._options,
                 # With this, FFmpeg asks Python all the time whether to go on, which kills the process when Python is
                 # no longer there. So it is only for protocols that can wait for ever in spite of their own time-outs.
-                timeout=(self._timeout, self._timeout) if self._watched else None,
+                timeout=(self._timeout, self._timeout) if self._watched and self._timeout is not None else None,
                 metadata_errors="replace",
             ) as container:
                 self._read(container)

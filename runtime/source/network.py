@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import av
@@ -19,26 +19,28 @@ from arseg_edge.errors import CodecError, SequenceError, SourceError
 from arseg_edge.runtime.source.clock import StreamTimes
 from arseg_edge.runtime.source.connection import ANALYSIS, Connection, Interrupted
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.location import STANDARD_INPUT, for_ffmpeg, local_path, protocol, shown
 from arseg_edge.runtime.source.track import Track
 from arseg_edge.runtime.source.video import DecodedSource
 
 log = logging.getLogger(__name__)
 
 TIMEOUT: Final = 5.0
-"""Seconds without an answer, or without data, after which a source counts as lost."""
+"""Seconds without an answer, or without data, after which a source counts as lost. Whoever writes into a pipe may take
+as long as it needs."""
 
 PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to find a lost source again; after the last one it is given up."""
 
-STANDARD_INPUT: Final = "-"
-
-_ALWAYS_LIVE: Final = frozenset({"rtsp", "rtsps", "rtp", "srtp", "udp", "rtmp", "rtmps", "srt", "device"})
+_ALWAYS_LIVE: Final = frozenset({"rtsp", "rtsps", "rtp", "srtp", "udp", "rtmp", "rtmps", "srt", "device", "sdp"})
 _OPTIONS: Final = {
     # A packet lost breaks the chain of motion, and TCP loses none.
     "rtsp": {"rtsp_flags": "prefer_tcp"},
     "rtsps": {"rtsp_flags": "prefer_tcp"},
     # A burst that does not fit is a gap in the stream, not its end.
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
+    # What the description names is not allowed unless it is asked for.
+    "sdp": {"protocol_whitelist": "file,crypto,data,rtp,srtp,udp,tcp,tls"},
 }
 _TIMEOUT_OPTIONS: Final = {"rtsp": "timeout", "rtsps": "timeout", "udp": "timeout"}
 """What FFmpeg calls its own time-out; ``rw_timeout`` with all other protocols."""
@@ -47,16 +49,19 @@ _TIMES_UP: Final = (av.error.ExitError, av.error.TimeoutError, av.error.InvalidD
 
 
 class NetworkSource(DecodedSource):
-    """A URL, a capture device, a pipe, or standard input.
+    """A URL, a capture device, a session description (``.sdp``), a pipe, or standard input.
 
     A live one that is lost is looked for again, after growing pauses. The first frame of what is found is marked
     as a discontinuity; its timestamp follows on the last one by the time that passed.
     """
 
-    def __init__(self, location: str, *, timeout: float = TIMEOUT, pauses: tuple[float, ...] = PAUSES) -> None:
+    def __init__(self, location: str, *, timeout: float | None = None, pauses: tuple[float, ...] = PAUSES) -> None:
         super().__init__(shown(location))
-        self._location, self._timeout, self._pauses = location, timeout, pauses
-        self._scheme = scheme(location) or ("device" if is_device(location) else "pipe")
+        path = Path("/dev/stdin") if location == STANDARD_INPUT else local_path(location)
+        self.files = () if path is None else (path,)
+        self._location, self._pauses = location, pauses
+        self._scheme = protocol(location)
+        self._timeout = TIMEOUT if timeout is None and self._scheme != "pipe" else timeout
         self._interrupted = threading.Event()
         self._closed = False
         self._came = time.monotonic()
@@ -74,22 +79,18 @@ class NetworkSource(DecodedSource):
         self._start(track)
 
     def _connect(self) -> Connection:
-        location, format = self._location, None
-        if location == STANDARD_INPUT:
-            location = "pipe:0"
-        elif self._scheme == "device":
-            format = "v4l2"
         options = {"analyzeduration": str(round(ANALYSIS * 1e6)), **_OPTIONS.get(self._scheme, {})}
-        if self._scheme not in ("device", "pipe"):
+        if self._timeout is not None and self._scheme not in ("device", "pipe", "sdp"):
             options[_TIMEOUT_OPTIONS.get(self._scheme, "rw_timeout")] = str(round(self._timeout * 1e6))
+        device = self._scheme == "device"
         return Connection(
-            location,
+            str(self.files[0]) if device else for_ffmpeg(self._location),
             self.name,
-            format=format,
+            format="v4l2" if device else None,
             options=options,
             timeout=self._timeout,
-            # HLS asks for the next segment again and again.
-            watched=self._scheme in ("http", "https"),
+            # HLS asks for the next segment again and again, and a session waits for packets that nobody may send.
+            watched=self._scheme in ("http", "https", "sdp"),
         )
 
     def _track_of(self, connection: Connection) -> Track:
@@ -104,7 +105,7 @@ class NetworkSource(DecodedSource):
     def _opening_error(self, error: Exception, seconds: float) -> SourceError:
         """What FFmpeg's error, after so many seconds, means to whoever gave the address."""
         # When it is told that time is up, it does not always say so.
-        if isinstance(error, _TIMES_UP) and seconds >= self._timeout * 0.9:
+        if self._timeout is not None and isinstance(error, _TIMES_UP) and seconds >= self._timeout * 0.9:
             return SourceError(f"{self.name}: no answer for {self._timeout:g} s; check the address and the network")
         if isinstance(error, av.error.InvalidDataError):
             return SourceError(f"{self.name}: not a video; give one that FFmpeg can open")
@@ -195,24 +196,6 @@ class NetworkSource(DecodedSource):
         self._closed = True
         self.interrupt()
         self._connection.join()
-
-
-def scheme(location: str) -> str | None:
-    """The scheme of a URL, None of a path."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", location)
-    return found[1].lower() if found else None
-
-
-def is_device(location: str) -> bool:
-    """Whether it names a capture device of Linux."""
-    return re.fullmatch(r"/dev/video\d+", location) is not None
-
-
-def shown(location: str) -> str:
-    """The location as it may be shown to anyone: without the password."""
-    if location == STANDARD_INPUT:
-        return "standard input"
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", location)
 
 
 def _reason(error: Exception) -> str:

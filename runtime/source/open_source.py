@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TypeAlias
 
 from arseg_edge.errors import SourceError, UsageError
@@ -13,14 +11,15 @@ from arseg_edge.runtime.source.base import Source
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.images import IMAGE_SUFFIXES, ImageSource
 from arseg_edge.runtime.source.iterable import IterableSource, Picture
-from arseg_edge.runtime.source.network import STANDARD_INPUT, NetworkSource, is_device, scheme, shown
+from arseg_edge.runtime.source.location import STANDARD_INPUT, local_path, protocol, shown
+from arseg_edge.runtime.source.network import NetworkSource
 from arseg_edge.runtime.source.video import VideoSource
 
 __all__ = ["DecodedFrame", "Source", "SourceLike", "open_source", "shown"]
 
 SourceLike: TypeAlias = "str | os.PathLike[str] | Iterable[Picture]"
-"""A video or image file, a directory of images, a URL, a capture device (``/dev/video0``), ``-`` for standard input,
-or an iterable of RGB uint8 [H, W, 3] and ``av.VideoFrame``."""
+"""A video or image file, a directory of images, a URL, a capture device (``/dev/video0``), a session description
+(``.sdp``), ``-`` for standard input, or an iterable of RGB uint8 [H, W, 3] and ``av.VideoFrame``."""
 
 
 def open_source(source: SourceLike) -> Source:
@@ -41,18 +40,16 @@ def open_source(source: SourceLike) -> Source:
 
 
 def _open(location: str) -> Source:
-    if location == STANDARD_INPUT or scheme(location) not in (None, "file"):
+    path = None if location == STANDARD_INPUT else local_path(location)
+    if path is None:
         return NetworkSource(location)
-    if scheme(location) == "file":
-        return VideoSource(location)
-    path = Path(location)
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode) or path.suffix.lower() in IMAGE_SUFFIXES:
-            return ImageSource(path)
-        if stat.S_ISFIFO(mode) or is_device(location):
+        path.stat()
+        if protocol(location) != "file":
             return NetworkSource(location)
-        return VideoSource(location)
+        if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+            return ImageSource(path)
+        return VideoSource(path)
     except SourceError:
         raise
     except OSError as error:

@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Final
 
 import av
@@ -126,17 +127,18 @@ class DecodedSource(Source):
 class VideoSource(DecodedSource):
     """The best video stream of a file."""
 
-    def __init__(self, location: str) -> None:
-        super().__init__(location)
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.files = (path,)
         self._closed = False
         try:
-            self._container = av.open(location, metadata_errors="replace")
+            self._container = av.open(f"file:{self.name}", metadata_errors="replace")
         except av.error.InvalidDataError:
-            raise SourceError(f"{location}: not a video; give one that FFmpeg can open") from None
+            raise SourceError(f"{self.name}: not a video; give one that FFmpeg can open") from None
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{location}: cannot be opened ({error.strerror}); check it and try again") from None
+            raise SourceError(f"{self.name}: cannot be opened ({error.strerror}); check it and try again") from None
         try:
-            self._start(video_track(self._container, location))
+            self._start(video_track(self._container, self.name))
             if self._container.format.name in _TURNING and self._is_transposed():
                 self.width, self.height = self.height, self.width
         except BaseException:
@@ -146,7 +148,7 @@ class VideoSource(DecodedSource):
     def _is_transposed(self) -> bool:
         """Whether frames come out with rows and columns exchanged; what a stream says of that is on its frames."""
         try:
-            with av.open(self.name, metadata_errors="replace") as other:
+            with av.open(f"file:{self.name}", metadata_errors="replace") as other:
                 first = next(other.decode(other.streams[self._track.stream.index]), None)
         except (av.error.FFmpegError, OSError):
             return False

@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from http.server import BaseHTTPRequestHandler
 from itertools import islice
 from pathlib import Path
@@ -265,6 +267,76 @@ def test_a_named_pipe(tmp_path: Path, clip: Path) -> None:
     writer.join()
 
 
+def test_whoever_writes_into_a_pipe_may_take_as_long_as_it_needs(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every limit that a source on the network has is far below the pauses here.
+    monkeypatch.setattr("arseg_edge.runtime.source.network.TIMEOUT", 0.01)
+    monkeypatch.setattr("arseg_edge.runtime.source.connection.ANALYSIS", 0.01)
+    os.mkfifo(tmp_path / "pipe.ts")
+    content = clip.read_bytes()
+
+    def write() -> None:
+        time.sleep(0.3)
+        with (tmp_path / "pipe.ts").open("wb") as pipe:
+            for part in (content[: len(content) // 2], content[len(content) // 2 :]):
+                time.sleep(0.3)
+                pipe.write(part)
+                pipe.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with open_source(tmp_path / "pipe.ts") as source:
+        assert len(list(source.frames())) == COUNT
+    writer.join()
+
+
+# Session descriptions
+
+
+def test_a_session_description_is_a_live_source(tmp_path: Path, clip: Path) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    (tmp_path / "camera.sdp").write_text(
+        f"v=0\no=- 0 0 IN IP4 {HOST}\ns=camera\nc=IN IP4 {HOST}\nt=0 0\n"
+        f"m=video {port} RTP/AVP 33\na=rtpmap:33 MP2T/90000\n"
+    )
+    stopped = threading.Event()
+
+    def send() -> None:
+        content = clip.read_bytes()
+        packets = [content[at : at + 7 * 188] for at in range(0, len(content), 7 * 188)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            number = 0
+            while not stopped.is_set():
+                for packet in packets:
+                    # RFC 3550, 5.1: version 2, payload type 33 (RFC 3551: MPEG-TS)
+                    header = struct.pack(">BBHII", 0x80, 33, number % 65536, number * 900, 7)
+                    out.sendto(header + packet, (HOST, port))
+                    number += 1
+                    time.sleep(0.002)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with open_source(tmp_path / "camera.sdp") as source:
+            assert isinstance(source, NetworkSource)
+            assert source.live
+            assert len(list(islice(source.frames(), COUNT))) == COUNT
+    finally:
+        stopped.set()
+        sender.join()
+
+
+def test_a_session_of_which_nothing_comes(tmp_path: Path) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    (tmp_path / "camera.sdp").write_text(
+        f"v=0\no=- 0 0 IN IP4 {HOST}\ns=camera\nc=IN IP4 {HOST}\nt=0 0\n"
+        f"m=video {port} RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+    )
+    with pytest.raises(SourceError, match=r"camera\.sdp: (no answer|lost, and not found again)"):
+        list(NetworkSource(str(tmp_path / "camera.sdp"), timeout=0.3, pauses=(0.01,)).frames())
+
+
 # Capture devices
 
 
@@ -279,6 +351,21 @@ def test_a_capture_device_is_opened_as_one(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SourceError, match=r"/dev/video0: cannot be opened .*Permission denied"):
         NetworkSource("/dev/video0")
     assert asked == [("/dev/video0", "v4l2")]
+
+
+def test_a_capture_device_can_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "front:cam.mp4").symlink_to("/dev/null")  # a character device, as a camera is
+    asked = []
+
+    def refuse(location: str, **options: object) -> None:
+        asked.append((location, options["format"]))
+        raise OSError(25, "Inappropriate ioctl for device")
+
+    monkeypatch.setattr(av, "open", refuse)
+    for location in (str(tmp_path / "front:cam.mp4"), f"file://{tmp_path}/front%3Acam.mp4"):
+        with pytest.raises(SourceError, match="Inappropriate ioctl"):
+            open_source(location)
+    assert asked == [(str(tmp_path / "front:cam.mp4"), "v4l2")] * 2
 
 
 def test_a_capture_device_that_is_not_there() -> None:
@@ -378,10 +465,15 @@ def test_addresses_where_nobody_is(location: str, message: str) -> None:
     assert type(caught.value) is SourceError
 
 
-def test_file_urls_are_files(clip: Path) -> None:
-    with open_source(f"file://{clip}") as source:
-        assert isinstance(source, VideoSource)
-        assert len(list(source.frames())) == COUNT
+@pytest.mark.parametrize("name", ["v.ts", "12:30.ts", "2024-05-01T12:30:00.ts", "rtsp:v.ts", "a b%20c?d#e.ts", "-.ts"])
+def test_files_of_any_name(tmp_path: Path, clip: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).symlink_to(clip)
+    quoted = urllib.parse.quote(str(tmp_path / name))
+    for location in (name, str(tmp_path / name), tmp_path / name, f"file://{quoted}", f"file://localhost{quoted}"):
+        with open_source(location) as source:
+            assert isinstance(source, VideoSource)
+            assert len(list(source.frames())) == COUNT
 
 
 # RTSP
@@ -419,6 +511,15 @@ def test_rtsp_with_a_login(raw: Path, tmp_path: Path) -> None:
             assert source.name == server.address.replace("rtsp://", "rtsp://me:***@")
         with pytest.raises(SourceError, match="404 Not Found"):
             open_source(server.address.replace("rtsp://", "rtsp://me:secret@").replace("camera", "other"))
+
+
+@pytest.mark.parametrize("password", ["p@ss", "pa/ss", "p?s#s@"])
+def test_rtsp_with_a_password_as_it_is(raw: Path, tmp_path: Path, password: str) -> None:
+    with rtsp_server(raw, tmp_path / "units", "me", password) as server:
+        for spelling in (password, urllib.parse.quote(password, safe="")):
+            with open_source(server.address.replace("rtsp://", f"rtsp://me:{spelling}@")) as source:
+                assert len(list(islice(source.frames(), 5))) == 5
+                assert source.name == server.address.replace("rtsp://", "rtsp://me:***@")
 
 
 @pytest.mark.long
