@@ -121,7 +121,7 @@ def compare(
     reading = _Reading(predictors, longest)
     with open_source(video) as source:
         if isinstance(source, NetworkSource):
-            raise UsageError(f"{video}: it is read more than once: save it to a file first")
+            raise UsageError(f"{source.name}: it is read more than once: save it to a file first")
         with contextlib.closing(motion_frames(source, longest, first.chaining)) as frames:
             start: float | None = None
             for frame in frames:
@@ -131,11 +131,13 @@ def compare(
                 reading.add(frame)
                 progress(f"{reading.count} frames")
     if not any(distance for distance in reading.distances):
-        raise SourceError(f"{video}: each of its {reading.count} frames is a keyframe: there is nothing to compare")
+        raise SourceError(
+            f"{source.name}: each of its {reading.count} frames is a keyframe: there is nothing to compare"
+        )
     progress("timing")
     return Comparison(
         model=first.name,
-        video=video,
+        video=source.name,
         classes=first.classes,
         interval=first.interval,
         longest=longest,

@@ -30,6 +30,7 @@ from arseg_edge.runtime.inference.sessions import load_sessions, open_session
 from arseg_edge.runtime.native import library_path
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
 from arseg_edge.runtime.segmenter import Segmenter, Settings
+from arseg_edge.runtime.source.location import scheme, shown
 
 _MATMUL_SIZE = 1024
 _HR_FRAMES = 4
@@ -111,7 +112,9 @@ def run_bench(
     interval = interval or bundle.manifest.interval
     frames = list(itertools.islice(read_motion(video, interval), interval))
     if len(frames) < interval:
-        raise SourceError(f"{video}: {len(frames)} frames, fewer than one interval of {interval}: use a longer one")
+        raise SourceError(
+            f"{shown(video)}: {len(frames)} frames, fewer than one interval of {interval}: use a longer one"
+        )
     size = frames[0].decoded.height, frames[0].decoded.width
     progress("loading")
     startup, peak = _fresh_process(bundle, video, threads, interval)
@@ -151,7 +154,7 @@ def run_bench(
     )
     return BenchReport(
         bundle=bundle.path.name,
-        video=Path(video).name,
+        video=shown(video) if scheme(video) else Path(video).name,
         size=size,
         threads=threads,
         interval=interval,
@@ -275,10 +278,10 @@ _PROBE = """
 import itertools, sys, time
 start = time.perf_counter()
 import arseg_edge
-segmenter = arseg_edge.load(sys.argv[1], providers="cpu", threads=int(sys.argv[3]), interval=int(sys.argv[4]))
+segmenter = arseg_edge.load(sys.argv[1], providers="cpu", threads=int(sys.argv[2]), interval=int(sys.argv[3]))
 loaded = time.perf_counter() - start
-results = segmenter.stream(sys.argv[2])
-for _ in itertools.islice(results, int(sys.argv[4]) + 2):
+results = segmenter.stream(sys.stdin.read())
+for _ in itertools.islice(results, int(sys.argv[3]) + 2):
     pass
 results.close()
 try:
@@ -292,7 +295,8 @@ print(loaded, peak)
 
 def _fresh_process(bundle: Bundle, video: str, threads: int, interval: int) -> tuple[float, float]:
     """Return seconds from import to loaded sessions, and the peak memory in MB of a process that does only this."""
-    arguments = [str(bundle.path), video, str(threads), str(interval)]
-    out = subprocess.run([sys.executable, "-c", _PROBE, *arguments], check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, "-c", _PROBE, str(bundle.path), str(threads), str(interval)]
+    # The video's address can have a password, which the arguments of a process show to everybody.
+    out = subprocess.run(command, input=video, check=True, capture_output=True, text=True).stdout
     loaded, peak = map(float, out.split())
     return loaded, peak / 1e6

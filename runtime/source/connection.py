@@ -50,9 +50,12 @@ class Connection:
         options: dict[str, str],
         timeout: float | None,
         watched: bool,
+        silent: bool = False,
     ) -> None:
+        """``silent``: FFmpeg opens it though nobody may be there, so that only a packet proves the contrary."""
         self._location, self._name = location, name
         self._format, self._options, self._timeout, self._watched = format, options, timeout, watched
+        self._silent = silent
         self._changed = threading.Condition()
         self._waiting: deque[Packet[VideoStream]] = deque()
         self._track: Track | None = None
@@ -75,8 +78,10 @@ class Connection:
         with self._changed:
             # It may take as long to be reached, and then as long to be understood.
             patience = None if self._timeout is None else self._timeout + ANALYSIS
-            self._wait(lambda: self._track is not None, patience, "no answer")
-            if self._track is None:
+            self._wait(
+                lambda: self._track is not None and (bool(self._waiting) or not self._silent), patience, "no answer"
+            )
+            if self._track is None or (self._silent and not self._waiting):
                 raise self._error or SourceError(f"{self._name}: no video stream in it; give a source that has one")
             return self._track
 

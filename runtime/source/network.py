@@ -91,6 +91,7 @@ class NetworkSource(DecodedSource):
             timeout=self._timeout,
             # HLS asks for the next segment again and again, and a session waits for packets that nobody may send.
             watched=self._scheme in ("http", "https", "sdp"),
+            silent=self._scheme == "sdp",
         )
 
     def _track_of(self, connection: Connection) -> Track:

@@ -333,8 +333,8 @@ def test_a_session_of_which_nothing_comes(tmp_path: Path) -> None:
         f"v=0\no=- 0 0 IN IP4 {HOST}\ns=camera\nc=IN IP4 {HOST}\nt=0 0\n"
         f"m=video {port} RTP/AVP 96\na=rtpmap:96 H264/90000\n"
     )
-    with pytest.raises(SourceError, match=r"camera\.sdp: (no answer|lost, and not found again)"):
-        list(NetworkSource(str(tmp_path / "camera.sdp"), timeout=0.3, pauses=(0.01,)).frames())
+    with pytest.raises(SourceError, match=r"camera\.sdp: no answer for"):
+        NetworkSource(str(tmp_path / "camera.sdp"), timeout=0.3)
 
 
 # Capture devices
