@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
+        from arseg_edge.runtime.source.location import shown_in
+
+        error.message = shown_in(error.message)  # an argument too many can be an address with a password
         error.show()
         code = error.exit_code
     except ArsegError as error:

@@ -142,6 +142,11 @@ def shown(location: str) -> str:
     return _ENCODED_PASSWORD.sub(rf"\1{_HIDDEN}\2", "".join(map(_without_secrets, parts)))
 
 
+def shown_in(text: str) -> str:
+    """A text of any kind with every address in it as it may be shown."""
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]+://\S+", lambda found: shown(found[0]), text)
+
+
 def _without_secrets(address: str) -> str:
     head, _, rest = address.partition("://")
     end = _login_end(rest, cautious=True)

@@ -81,12 +81,18 @@ def test_bench(arseg: Command, tiny_bundle: Path, camera: str) -> None:
 @pytest.mark.parametrize("command", ["run", "probe", "bench", "compare"])
 def test_errors(arseg: Command, tiny_bundle: Path, camera: str, command: str) -> None:
     wrong = camera.replace("me:", "you:")
-    arguments = {"compare": [tiny_bundle, camera], "probe": [wrong]}.get(command, [wrong, "-m", tiny_bundle])
-    done = arseg(command, *arguments, *["--frames", "-"] * (command == "run"))
+    video = camera if command == "compare" else wrong
+    done = arseg(command, video, *["-m", tiny_bundle] * (command != "probe"), *["--frames", "-"] * (command == "run"))
     assert done.code != 0
     check(done.out, done.err)
-    said = hidden(camera if command == "compare" else wrong)
-    assert said in done.err
+    assert hidden(video) in done.err
+
+
+def test_arguments_too_many(arseg: Command, camera: str) -> None:
+    done = arseg("probe", "a.mp4", camera)
+    assert done.code == 2
+    check(done.err)
+    assert "127.0.0.1" in done.err
 
 
 def test_where_no_output_has_a_name(arseg: Command, tiny_bundle: Path, camera: str) -> None:
