@@ -6,6 +6,7 @@ Data goes to standard output, progress and logs to standard error. Exit codes: 0
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -49,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         from arseg_edge.runtime.source.location import shown_in
 
-        error.message = shown_in(error.message)  # an argument too many can be an address with a password
-        error.show()
+        message = io.StringIO()
+        error.show(message)
+        # An argument too many can be an address with a password.
+        click.echo(shown_in(message.getvalue()), err=True, nl=False)
         code = error.exit_code
     except ArsegError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
