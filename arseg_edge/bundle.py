@@ -5,11 +5,13 @@ each LR scale, and ``golden.npz``, a short clip with the results that PyTorch ha
 meet only here.
 
 Reading trusts nothing: members must be known, bounded, uncompressed and as their checksums say, and no
-tensor may live outside the file.
+tensor may live outside the file (``onnx_check.py``). Every reading checks the file that it reads: the file may have
+been changed since the last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -17,13 +19,13 @@ import re
 import struct
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from arseg_edge.errors import BundleError, OutputError
-from arseg_edge.manifest import Manifest, Member, ParityFigure, parse_manifest
-from arseg_edge.onnx_bytes import has_external_data
+from arseg_edge.manifest import LARGEST_MANIFEST, Manifest, Member, ParityFigure, parse_manifest
+from arseg_edge.onnx_check import check_model
 
 SUFFIX = ".arseg"
 MANIFEST = "manifest.json"
@@ -32,12 +34,13 @@ GOLDEN = "golden.npz"
 
 _MIB = 1 << 20
 # Protobuf's own limit for a model is 2 GiB.
-_LARGEST_BYTES = {MANIFEST: _MIB, GOLDEN: 256 * _MIB, KEYFRAME: 2048 * _MIB}
+_LARGEST_BYTES = {MANIFEST: LARGEST_MANIFEST, GOLDEN: 256 * _MIB, KEYFRAME: 2048 * _MIB}
 _NONKEYFRAME = re.compile(r"nonkeyframe(-0\.[0-9]{1,4})?\.onnx")
 # Zip archives carry times; a fixed one keeps equal bundles equal.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-# What zipfile raises on damaged archives, beside OSError: bad names (ValueError), versions and flags (RuntimeError).
-_BROKEN_ZIP = (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError, struct.error)
+# What zipfile raises on damaged archives, beside OSError: bad names (ValueError), versions and flags (RuntimeError),
+# places that no file has (OverflowError).
+_BROKEN_ZIP = (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError, OverflowError, struct.error)
 _REMEDY = "copy the file again, or make it by `arseg-edge export`"
 
 
@@ -67,15 +70,16 @@ class Bundle:
         expected = self.manifest.members.get(member)
         if expected is None:
             raise BundleError(f"{self.path}: no member {member}: export the bundle again")
-        try:
-            with zipfile.ZipFile(self.path) as archive:
+        with _opened(self.path) as archive:
+            _check_size(self.path, member, expected, {info.filename: info.file_size for info in archive.infolist()})
+            try:
                 data = archive.read(member)
-        except (OSError, *_BROKEN_ZIP) as error:
-            raise BundleError(f"{self.path}: {member} cannot be read ({error}): copy it again") from None
+            except (OSError, *_BROKEN_ZIP) as error:
+                raise BundleError(f"{self.path}: {member} cannot be read ({error}): copy it again") from None
         if hashlib.sha256(data).hexdigest() != expected.sha256:
             raise BundleError(f"{self.path}: {member} does not match its checksum: copy the file again")
         if member.endswith(".onnx"):
-            _refuse_external_data(data, f"{self.path}: {member}")
+            check_model(data, f"{self.path}: {member}")
         return data
 
     def __repr__(self) -> str:
@@ -94,11 +98,21 @@ def read_bundle(path: str | Path) -> Bundle:
             member that is unknown, oversized, compressed, or has a path for a name.
     """
     path = Path(path)
+    with _opened(path) as archive:
+        manifest_bytes = archive.read(MANIFEST)
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    manifest = parse_manifest(manifest_bytes, str(path))
+    _check_members(path, manifest, sizes)
+    return Bundle(path, manifest)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a bundle whose table of contents is sound; what goes wrong while it is read is a BundleError too."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_contents(path, archive.infolist())
-            manifest_bytes = archive.read(MANIFEST)
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            yield archive
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file: name a bundle made by `arseg-edge export`") from None
     except BundleError:
@@ -107,9 +121,6 @@ def read_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{path}: not a bundle, or cut short: {_REMEDY}") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error}): check the file and its permissions") from None
-    manifest = parse_manifest(manifest_bytes, str(path))
-    _check_members(path, manifest, sizes)
-    return Bundle(path, manifest)
 
 
 def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, bytes]) -> Bundle:
@@ -118,21 +129,24 @@ def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, byt
     Sizes and checksums of ``members`` are put into the manifest here.
 
     Raises:
+        BundleError: :func:`read_bundle` would refuse it.
         OutputError: the file cannot be written; nothing is left behind.
     """
     path = Path(path)
     for name, data in members.items():
         if name.endswith(".onnx"):
-            _refuse_external_data(data, name)
+            check_model(data, name)
     entries = {name: Member(len(data), hashlib.sha256(data).hexdigest()) for name, data in members.items()}
     manifest = dataclasses.replace(manifest, members=entries)
+    text = manifest.to_json()
+    _check_members(path, parse_manifest(text, str(path)), {name: len(data) for name, data in members.items()})
     check_writable(path)
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, data in {MANIFEST: manifest.to_json().encode(), **members}.items():
+                for name, data in {MANIFEST: text.encode(), **members}.items():
                     archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), data)
             file.flush()
             os.fsync(file.fileno())
@@ -193,22 +207,16 @@ def _check_members(path: Path, manifest: Manifest, sizes: Mapping[str, int]) -> 
     for name in sorted(needed | set(manifest.members)):
         if name not in manifest.members:
             raise BundleError(f"{path}: manifest.json: members lacks {name}: export the bundle again")
-        if name not in sizes:
-            raise BundleError(f"{path}: {name} is missing: copy the file again, or export it again")
-        if sizes[name] != manifest.members[name].bytes:
-            raise BundleError(
-                f"{path}: {name} has {sizes[name]} bytes where the manifest says "
-                f"{manifest.members[name].bytes}: copy the file again"
-            )
+        _check_size(path, name, manifest.members[name], sizes)
     extra = sorted(set(sizes) - set(manifest.members) - {MANIFEST})
     if extra:
         raise BundleError(f"{path}: {extra[0]} is not in the manifest: not a bundle to trust, export it again")
 
 
-def _refuse_external_data(model: bytes, name: str) -> None:
-    try:
-        external = has_external_data(model)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{name}: not an ONNX model ({error}): export the bundle again") from None
-    if external:
-        raise BundleError(f"{name}: keeps tensor data outside the bundle: export it with the data inside")
+def _check_size(path: Path, name: str, member: Member, sizes: Mapping[str, int]) -> None:
+    if name not in sizes:
+        raise BundleError(f"{path}: {name} is missing: copy the file again, or export it again")
+    if sizes[name] != member.bytes:
+        raise BundleError(
+            f"{path}: {name} has {sizes[name]} bytes where the manifest says {member.bytes}: copy the file again"
+        )

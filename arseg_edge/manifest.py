@@ -1,49 +1,64 @@
 """What a bundle says about itself: everything that a device needs, and nothing about paths.
 
-``manifest.json`` is a :class:`Manifest`, key for key. The same facts stand, shortened, in the ONNX files'
-``metadata_props``, so that another program can use a graph alone.
+``manifest.json`` is a :class:`Manifest`, key for key; what a value may be stands with its field. The same facts
+stand, shortened, in the ONNX files' ``metadata_props``, so that another program can use a graph alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Literal
 
+from arseg_edge.checked_json import Between, Count, Matching, Printable, decode, read_json, shown
 from arseg_edge.errors import BundleError
 from arseg_edge.operators import Chaining, Sampling
 
 FORMAT_VERSION = 1
 
-T = TypeVar("T")
+LARGEST_MANIFEST = 1 << 20
+"""Bytes of ``manifest.json``."""
+
+LARGEST_TOLERANCE = 0.25
+"""More than this would let anything pass."""
+
+Name = Annotated[str, Printable()]
+Side = Annotated[int, Between(1, 65535)]
+Size = tuple[Side, Side]
+"""(height, width) in pixels."""
+Byte = Annotated[int, Between(0, 255)]
+Version = Annotated[int, Between(1, 1000)]
+Work = Annotated[int, Between(1, 1 << 60)]
+"""Multiply-accumulates."""
+Sha256 = Annotated[str, Matching("[0-9a-f]{64}", "a SHA-256 of 64 small hexadecimal digits")]
+Source = Annotated[str, Matching("|[0-9a-f]{64}", "a SHA-256 of 64 small hexadecimal digits, or empty")]
+Mean = Annotated[float, Between(-1000, 1000)]
+Deviation = Annotated[float, Between(1e-6, 1000)]
 
 
 @dataclass(frozen=True)
 class ClassInfo:
     """One class: its name and its colour (R, G, B), each 0 … 255."""
 
-    name: str
-    colour: tuple[int, int, int]
+    name: Name
+    colour: tuple[Byte, Byte, Byte]
 
 
 @dataclass(frozen=True)
 class Normalisation:
     """Mean and standard deviation of (R, G, B), for values in 0 … 1."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
 
 
 @dataclass(frozen=True)
 class Feature:
     """The tensor before the last layer: [1, channels, about H/stride, about W/stride]."""
 
-    channels: int
-    stride: int
+    channels: Annotated[int, Between(1, 65536)]
+    stride: Annotated[int, Between(1, 1024)]
 
 
 @dataclass(frozen=True)
@@ -61,25 +76,25 @@ class Motion:
 class LowResolution:
     """One LR branch: int(H·scale) × int(W·scale) pixels, and the member that runs it."""
 
-    scale: float
-    member: str
+    scale: Annotated[float, Between(0.05, 1)]
+    member: Name
 
 
 @dataclass(frozen=True)
 class Operator:
     """A custom operator that the graphs use; each has its body inside the graph."""
 
-    domain: str
-    name: str
-    version: int
+    domain: Name
+    name: Name
+    version: Version
 
 
 @dataclass(frozen=True)
 class Member:
     """A file in the bundle."""
 
-    bytes: int
-    sha256: str
+    bytes: Annotated[int, Between(0, 1 << 31)]
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -87,25 +102,25 @@ class ParityFigure:
     """One comparison of PyTorch and ONNX Runtime, made at export.
 
     ``error`` is the largest difference relative to the largest magnitude, or, for labels, the share of
-    pixels that differ.
+    pixels that differ; beyond ``tolerance`` there would be no bundle.
     """
 
-    member: str
-    stage: str
-    input: str
-    size: tuple[int, int]
-    error: float
-    tolerance: float
+    member: Name
+    stage: Name
+    input: Name
+    size: Size
+    error: Annotated[float, Between(0, LARGEST_TOLERANCE)]
+    tolerance: Annotated[float, Between(0, LARGEST_TOLERANCE)]
 
 
 @dataclass(frozen=True)
 class Macs:
     """Multiply-accumulates a frame at ``size`` (height, width); ``lr`` and ``creff`` by LR scale."""
 
-    size: tuple[int, int]
-    hr: int
-    lr: dict[str, int]
-    creff: int
+    size: Size
+    hr: Work
+    lr: dict[Name, Work]
+    creff: Work
 
     def saving(self, scale: float, interval: int) -> float:
         """Return the share of multiply-accumulates saved against HR on every frame (paper, section 4)."""
@@ -117,8 +132,8 @@ class Macs:
 class Sources:
     """SHA-256 of the checkpoints; ``lr`` by LR scale. Empty for weights that came from no file."""
 
-    hr: str
-    lr: dict[str, str]
+    hr: Source
+    lr: dict[Name, Source]
 
 
 @dataclass(frozen=True)
@@ -126,25 +141,25 @@ class Manifest:
     """A bundle's ``manifest.json``; sizes are (height, width)."""
 
     format_version: int
-    family: str
-    classes: tuple[ClassInfo, ...]
-    size: tuple[int, int] | None
-    smallest_size: tuple[int, int]
-    largest_size: tuple[int, int]
+    family: Name
+    classes: Annotated[tuple[ClassInfo, ...], Count(1, 256)]
+    size: Size | None
+    smallest_size: Size
+    largest_size: Size
     normalisation: Normalisation
     feature: Feature
-    kernel_size: int
-    interval: int
+    kernel_size: Annotated[int, Between(1, 63)]
+    interval: Annotated[int, Between(1, 100_000)]
     motion: Motion
-    scales: tuple[LowResolution, ...]
-    opset: int
-    operators: tuple[Operator, ...]
-    oldest_onnxruntime: str
-    tools: dict[str, str]
+    scales: Annotated[tuple[LowResolution, ...], Count(1, 16)]
+    opset: Version
+    operators: Annotated[tuple[Operator, ...], Count(0, 64)]
+    oldest_onnxruntime: Annotated[str, Matching(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}", "a version, such as 1.17")]
+    tools: Annotated[dict[Name, Name], Count(0, 64)]
     sources: Sources
-    parity: tuple[ParityFigure, ...]
+    parity: Annotated[tuple[ParityFigure, ...], Count(1, 4096)]
     macs: Macs
-    members: dict[str, Member]
+    members: Annotated[dict[Name, Member], Count(1, 64)]
 
     def low_resolution(self, scale: float | None) -> LowResolution:
         """Return the branch for ``scale``; None stands for the first, the bundle's own choice."""
@@ -165,75 +180,47 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
     """Return the manifest in ``text``; ``name`` is the bundle, for messages.
 
     Raises:
-        BundleError: not JSON, another format version, a key missing, or a value of the wrong kind.
+        BundleError: not JSON, another format version, a key missing or there twice, or a value of the wrong kind or
+            outside its range; the message names the key.
     """
+    if len(text) > LARGEST_MANIFEST:
+        raise BundleError(f"{name}: manifest.json is longer than {LARGEST_MANIFEST} bytes: export the bundle again")
     try:
-        data = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        data = read_json(text)
+    except ValueError as error:
         raise BundleError(f"{name}: manifest.json is not JSON ({error}): export the bundle again") from None
-    if not isinstance(data, dict):
-        raise BundleError(f"{name}: manifest.json is not an object: export the bundle again")
     version = data.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise BundleError(
-            f"{name}: bundle format {version!r} is not {FORMAT_VERSION}, the one that this version reads: "
+            f"{name}: bundle format {shown(version)} is not {FORMAT_VERSION}, the one that this version reads: "
             "update arseg-edge, or export the bundle again"
         )
-    manifest = _decode(Manifest, data, name, "manifest.json")
-    if not manifest.scales or not manifest.classes:
-        raise BundleError(f"{name}: manifest.json names no classes or no LR scales: export the bundle again")
-    if manifest.interval < 1 or not all(0 < branch.scale <= 1 for branch in manifest.scales):
-        raise BundleError(
-            f"{name}: manifest.json has interval {manifest.interval} and LR scales "
-            f"{[branch.scale for branch in manifest.scales]}, which cannot be: export the bundle again"
-        )
+    try:
+        manifest = decode(Manifest, data, "manifest.json")
+        _check_together(manifest)
+    except ValueError as error:
+        raise BundleError(f"{name}: {error}: export the bundle again") from None
     return manifest
 
 
-def _refuse_constant(constant: str) -> float:
-    """Refuse NaN and Infinity, which Python writes and reads and JSON does not have."""
-    raise ValueError(f"{constant} is no number in JSON")
+def _check_together(manifest: Manifest) -> None:
+    """Check what no field can know of itself.
 
-
-def _decode(kind: type[T], value: object, name: str, where: str) -> T:
-    """Return ``value`` (parsed JSON) as ``kind``, a dataclass, checking every key and type on the way."""
-
-    def fail(expected: str) -> BundleError:
-        shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
-        return BundleError(f"{name}: {where} is {shown}, not {expected}: export the bundle again")
-
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    result: Any
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise fail("an object")
-        hints = typing.get_type_hints(kind)
-        missing = [key for key in hints if key not in value]
-        if missing:
-            raise BundleError(f"{name}: {where} lacks {', '.join(missing)}: export the bundle again")
-        result = kind(**{key: _decode(hints[key], value[key], name, f"{where}: {key}") for key in hints})
-    elif origin in (typing.Union, types.UnionType):
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        result = None if value is None else _decode(inner, value, name, where)
-    elif origin is Literal:
-        if value not in arguments:
-            raise fail(" or ".join(map(repr, arguments)))
-        result = value
-    elif origin is tuple:
-        if not isinstance(value, list):
-            raise fail("a list")
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(value):
-            raise fail(f"a list of {len(kinds)}")
-        result = tuple(_decode(each, item, name, where) for each, item in zip(kinds, value, strict=True))
-    elif origin is dict:
-        if not isinstance(value, Mapping):
-            raise fail("an object")
-        result = {key: _decode(arguments[1], item, name, f"{where}: {key}") for key, item in value.items()}
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        result = float(value)
-    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        result = value
-    else:
-        raise fail(f"a value of type {kind.__name__}")
-    return typing.cast(T, result)
+    Raises:
+        ValueError: with the key.
+    """
+    smallest, largest, size = manifest.smallest_size, manifest.largest_size, manifest.size
+    for low, high in zip(smallest, largest, strict=True):
+        if low > high:
+            raise ValueError(f"manifest.json: smallest_size is {smallest}, above largest_size {largest}")
+    for low, side, high in zip(smallest, size or smallest, largest, strict=True):
+        if not low <= side <= high:
+            raise ValueError(f"manifest.json: size is {size}, outside smallest_size {smallest} to {largest}")
+    scales = [f"{branch.scale:g}" for branch in manifest.scales]
+    for position, (scale, branch) in enumerate(zip(scales, manifest.scales, strict=True)):
+        if scale in scales[:position]:
+            raise ValueError(f"manifest.json: scales has {scale} twice")
+        if branch.member in (each.member for each in manifest.scales[:position]):
+            raise ValueError(f"manifest.json: scales has the member {branch.member!r} twice")
+        if scale not in manifest.macs.lr:
+            raise ValueError(f"manifest.json: macs: lr lacks {scale}, which scales has")

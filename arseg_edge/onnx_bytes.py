@@ -1,8 +1,8 @@
 """The little of ONNX's protobuf encoding that is needed where the onnx package is not.
 
-Reading: does a model point to tensor data outside itself? A bundle must not. Writing: other outputs for a
-model, so that its inner stages can be looked at, and timed; the LR branch without its fusion. Field numbers are
-those of ``onnx.proto``; the encoding is https://protobuf.dev/programming-guides/encoding.
+Other outputs for a model, so that its inner stages can be looked at, and timed; the LR branch without its fusion.
+What is read here has passed ``onnx_check.py``. Field numbers are those of ``onnx.proto``; the encoding is
+https://protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -13,36 +13,9 @@ from arseg_edge.operators import CREFF
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-# message → {field number: message}, only along the ways that lead to a tensor.
-_WAYS_TO_TENSORS = {
-    "Model": {7: "Graph", 20: "Training", 25: "Function"},
-    "Training": {1: "Graph", 2: "Graph"},
-    "Function": {7: "Node", 11: "Attribute"},
-    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
-    "Node": {5: "Attribute"},
-    "Attribute": {
-        5: "Tensor",
-        6: "Graph",
-        10: "Tensor",
-        11: "Graph",
-        22: "SparseTensor",
-        23: "SparseTensor",
-    },
-    "SparseTensor": {1: "Tensor", 2: "Tensor"},
-}
-_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 7, 1, 11, 12
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR = 1, 2, 4
 _VALUE_NAME = 1
-
-
-def has_external_data(model: bytes) -> bool:
-    """Say whether any tensor of an ONNX model keeps its data in another file.
-
-    Raises:
-        ValueError: ``model`` is not a protobuf message.
-    """
-    return _has_external_data("Model", memoryview(model))
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
@@ -52,18 +25,6 @@ def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
     """
     outputs = b"".join(_field(12, _field(1, name.encode())) for name in names)
     return model + _field(7, outputs)
-
-
-def _has_external_data(message: str, data: memoryview) -> bool:
-    for number, value in _fields(data):
-        if message == "Tensor":
-            if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value == 1):
-                return True
-            continue
-        inner = _WAYS_TO_TENSORS[message].get(number)
-        if inner is not None and isinstance(value, memoryview) and _has_external_data(inner, value):
-            return True
-    return False
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
