@@ -141,19 +141,19 @@ def check_model(model: bytes, name: str) -> None:
     walk = _Walk(model)
     try:
         walk.message("ModelProto", 0, len(model))
-    except _Outside:
+    except _OutsideError:
         raise BundleError(
             f"{name}: keeps tensor data outside the bundle ({walk.place}): export it with the data inside"
         ) from None
-    except _Unfit as reason:
+    except _UnfitError as reason:
         raise BundleError(f"{name}: not an ONNX model to trust ({walk.place}: {reason}): export it again") from None
 
 
-class _Unfit(Exception):
+class _UnfitError(Exception):
     """The bytes are not what ``onnx.proto`` allows."""
 
 
-class _Outside(Exception):
+class _OutsideError(Exception):
     """Something outside the model is named."""
 
 
@@ -170,17 +170,17 @@ class _Walk:
 
     def message(self, kind: str, position: int, end: int) -> None:
         if len(self._way) > DEEPEST:
-            raise _Unfit(f"more than {DEEPEST} messages within each other")
+            raise _UnfitError(f"more than {DEEPEST} messages within each other")
         fields, seen = SCHEMA[kind], set[str]()
         while position < end:
             tag, position = self._varint(position, end)
             field = fields.get(tag >> 3)
             if field is None:
-                raise _Unfit(f"field {tag >> 3} is unknown")
+                raise _UnfitError(f"field {tag >> 3} is unknown")
             self._way.append(field.name)
             if not field.repeated:
                 if field.slot in seen:
-                    raise _Unfit("stands there twice")
+                    raise _UnfitError("stands there twice")
                 seen.add(field.slot)
             position = self._value(kind, field, tag & 7, position, end)
             self._way.pop()
@@ -189,9 +189,9 @@ class _Walk:
         """Check one field's value; return where it ends."""
         scalar = _WIRE_TYPES.get(field.kind)
         if wire != (_BYTES if scalar is None else scalar) and not (field.repeated and wire == _BYTES):
-            raise _Unfit(f"has wire type {wire}")
+            raise _UnfitError(f"has wire type {wire}")
         if message == "TensorProto" and field.name == "external_data":
-            raise _Outside
+            raise _OutsideError
         if wire == _VARINT:
             value, position = self._varint(position, end)
             self._check_number(message, field, value)
@@ -216,40 +216,40 @@ class _Walk:
             value |= (byte & 0x7F) << 7 * (index - position)
             if byte < 0x80:
                 if byte == 0 and index > position:
-                    raise _Unfit("a number with a byte too many")
+                    raise _UnfitError("a number with a byte too many")
                 if value >> 64:
-                    raise _Unfit("a number of more than 64 bits")
+                    raise _UnfitError("a number of more than 64 bits")
                 return value, index + 1
-        raise _Unfit("a number that does not end")
+        raise _UnfitError("a number that does not end")
 
     def _within(self, position: int, end: int) -> int:
         if position > end:
-            raise _Unfit("ends beyond what holds it")
+            raise _UnfitError("ends beyond what holds it")
         return position
 
     def _check_number(self, message: str, field: Field, value: int) -> None:
         # Readers keep 32 bits of these; a negative int32 is written with 64.
         if field.kind == "int32" and (1 << 31) <= value < (1 << 64) - (1 << 31):
-            raise _Unfit("a number of more than 32 bits")
+            raise _UnfitError("a number of more than 32 bits")
         if field.kind == "enum":
             if value > _LARGEST_ENUM[f"{message}.{field.name}"]:
-                raise _Unfit(f"is {value}, which has no meaning")
+                raise _UnfitError(f"is {value}, which has no meaning")
             if field.name == "data_location" and value:
-                raise _Outside
+                raise _OutsideError
 
     def _check_text(self, message: str, field: Field, position: int, end: int) -> None:
         text = self._data[position:end]
         try:
             text.decode()
         except UnicodeDecodeError:
-            raise _Unfit("is no text in UTF-8") from None
+            raise _UnfitError("is no text in UTF-8") from None
         # The one operator whose attribute can name a file that an execution provider opens.
         if message == "NodeProto" and field.name == "op_type" and text == b"EPContext":
-            raise _Outside
+            raise _OutsideError
 
     def _check_packed(self, wire: int, position: int, end: int) -> None:
         if wire in _WIDTHS:
             if (end - position) % _WIDTHS[wire]:
-                raise _Unfit("ends within a number")
+                raise _UnfitError("ends within a number")
         elif _UNFIT_VARINTS.search(memoryview(self._data)[position:end]):
-            raise _Unfit("has a number with a byte too many, or without an end")
+            raise _UnfitError("has a number with a byte too many, or without an end")
