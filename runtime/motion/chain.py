@@ -6,15 +6,15 @@ of a pixel lies. A new frame looks its references' positions up at the places it
     position(x) = position of the reference at (x + vector),    motion(x) = position(x) - x,
 
 and a look-up clipped to the picture keeps every position inside the keyframe. An intra block has no
-vector; it inherits from the same place in the frame before (vector 0).
+vector; it inherits from the same place in the last reference (vector 0).
+
+A frame that no other is predicted from gets its motion, but is not kept: the next frame's vectors reach over it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from itertools import cycle
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -24,7 +24,9 @@ from arseg_edge.errors import SequenceError
 from arseg_edge.runtime.motion.vectors import BLOCK, BlockMotion, widened
 
 REFERENCES: Final = 3
-"""How many frames back a vector can reach: the most that the published models' streams use."""
+"""How many of the frames that others are predicted from are kept: the most that the published models' streams use.
+
+Vectors that FFmpeg hands out do not say which of several they point to, so all are read as pointing to the last."""
 
 _BAND: Final = 1 << 16
 """Pixels that are done at a time: what lies between the steps stays in the cache, and OpenCV on one thread."""
@@ -44,8 +46,8 @@ class MotionChain(ABC):
         self._grid: npt.NDArray[Any] = np.empty((0, 0, 2), self.dtype)
         """Each pixel's own position; like all positions down to the end of the last row of blocks."""
         self._positions: deque[npt.NDArray[Any]] = deque(maxlen=REFERENCES)
-        self._buffers: Iterator[npt.NDArray[Any]] = iter(())
-        """Positions are kept in one after the other; by the time one comes again, it is forgotten."""
+        self._buffers: list[npt.NDArray[Any]] = []
+        """One more than are kept, so that one is always free."""
 
     def restart(self, height: int, width: int) -> None:
         """Begin at a keyframe of ``height`` x ``width`` pixels."""
@@ -54,14 +56,14 @@ class MotionChain(ABC):
             rows = -(-height // BLOCK) * BLOCK
             x, y = np.meshgrid(np.arange(width, dtype=self.dtype), np.arange(rows, dtype=self.dtype))
             self._grid = np.stack([x, y], axis=-1)
-            self._buffers = cycle([np.empty_like(self._grid) for _ in range(REFERENCES + 1)])
+            self._buffers = [np.empty_like(self._grid) for _ in range(REFERENCES + 1)]
         self._positions.clear()
         self._positions.append(self._grid)
 
-    def advance(self, blocks: BlockMotion) -> Motion:
+    def advance(self, blocks: BlockMotion, *, droppable: bool = False) -> Motion:
         """Take one more frame; returns its motion to the keyframe, a new array each time.
 
-        A reference before the keyframe is taken for the keyframe.
+        A reference before the keyframe is taken for the keyframe. No later frame refers to a ``droppable`` one.
 
         Raises:
             SequenceError: before any ``restart``, or when the size is not that of the keyframe.
@@ -72,9 +74,10 @@ class MotionChain(ABC):
                 "restart the chain first"
             )
         known = [each[: blocks.height] for each in reversed(self._positions)]
-        positions, motion = next(self._buffers), np.empty((*self._size, 2), np.float32)
+        positions, motion = self._free(), np.empty((*self._size, 2), np.float32)
         self._join(blocks, known, positions, motion)
-        self._positions.append(positions)
+        if not droppable:
+            self._positions.append(positions)
         return motion
 
     def _join(
@@ -84,7 +87,7 @@ class MotionChain(ABC):
 
         Args:
             blocks: the frame's vectors.
-            known: positions of the frames before, the last one first, [H, W, 2].
+            known: positions of the frames that it can refer to, the last one first, [H, W, 2].
             positions: down to the end of the last row of blocks.
             motion: [H, W, 2].
         """
@@ -108,19 +111,26 @@ class MotionChain(ABC):
             np.subtract(found, grid, out=places)
             motion[pixels] = places[: height - pixels.start]
 
-    def adopt(self, motion: Motion) -> None:
+    def adopt(self, motion: Motion, *, droppable: bool = False) -> None:
         """Take a frame whose motion was found elsewhere, [H, W, 2]; rounded where the chain is in whole pixels.
+
+        No later frame refers to a ``droppable`` one.
 
         Raises:
             SequenceError: as ``advance``.
         """
         if not self._positions or motion.shape != (*self._size, 2):
             raise SequenceError("motion does not follow a keyframe of its size; restart the chain first")
-        adopted = next(self._buffers)
+        if droppable:
+            return
+        adopted = self._free()
         height = self._size[0]
         positions = self._grid[:height] + motion
         adopted[:height] = positions if self.dtype is np.float32 else np.rint(positions)
         self._positions.append(adopted)
+
+    def _free(self) -> npt.NDArray[Any]:
+        return next(each for each in self._buffers if not any(each is kept for kept in self._positions))
 
     @staticmethod
     @abstractmethod

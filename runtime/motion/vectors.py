@@ -51,6 +51,20 @@ VectorRecords = npt.NDArray[Any]
 """A structured array of ``AVMotionVector`` records, shape [n]."""
 
 
+def moved_vectors(records: VectorRecords, left: int, top: int) -> VectorRecords:
+    """The records of a picture whose first ``left`` columns and ``top`` rows are not shown.
+
+    Blocks that then lie between those of the grid go to the nearest.
+    """
+    moved = records.copy()
+    for axis, side, cut in (("x", "w", left), ("y", "h", top)):
+        half = records[side].astype(np.int32) // 2
+        start = records[f"dst_{axis}"] - half - cut
+        moved[f"dst_{axis}"] = (start + BLOCK // 2) // BLOCK * BLOCK + half
+        moved[f"src_{axis}"] = records[f"src_{axis}"] - cut
+    return moved
+
+
 @dataclass(frozen=True, eq=False)
 class BlockMotion:
     """Motion of one frame towards the frames it was predicted from, per 8x8 block.
@@ -62,7 +76,8 @@ class BlockMotion:
     displacement: npt.NDArray[np.float32]
     """[rows, columns, 2], (dx, dy) in pixels: the content at x comes from x + dx. Void where intra."""
     reference: npt.NDArray[np.int8]
-    """[rows, columns]: 0 is the frame before, 1 the one before that, ...; ``INTRA`` where there is none."""
+    """[rows, columns]: 0 is the last frame that others are predicted from, as a rule the frame before, 1 is the one
+    before that, ...; ``INTRA`` where there is none."""
     height: int
     width: int
 
@@ -82,9 +97,9 @@ class BlockMotion:
 def block_motion(records: VectorRecords, height: int, width: int, *, future: bool = False) -> BlockMotion:
     """Put the list-0 vectors (``future``: those of list 1) of a ``height`` x ``width`` picture on the grid.
 
-    All are taken as pointing to the frame before. That is sure only without B-frames and with one
-    reference: the records name the reference list, not the frame, and an encoder with several references
-    (x264's default) hides in it which one a block used; ``motion/resolve.py`` finds it out.
+    All are taken as pointing to the last frame that others are predicted from; when that is sure is written in
+    ``source/reference_order.py``. The records name the reference list, not the frame, and an encoder with several
+    references (x264's default) hides in it which one a block used; ``motion/resolve.py`` finds it out.
     """
     rows, columns = -(-height // BLOCK), -(-width // BLOCK)
     # One cell more on each side takes what reaches beyond the picture. A pair is set faster as one number.

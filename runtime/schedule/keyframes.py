@@ -18,7 +18,8 @@ KeyframeReason = Literal[
     "first",  # nothing came before
     "size-change",  # the picture's size is not that of the frame before
     "corrupt",  # the decoder had to conceal parts of the picture
-    "discontinuity",  # something between this frame and the one before was lost
+    "discontinuity",  # something between this frame and the one before was lost, or is not shown
+    "lost-reference",  # the picture that this one was predicted from was lost, or is not shown
     "interval",  # due by the schedule
     "intra",  # an I-frame
     "no-motion",  # predicted from another frame, but without usable vectors
@@ -61,6 +62,7 @@ class Link:
     """An I-frame among others."""
     size_changed: bool = False
     discontinuity: bool = False
+    lost_reference: bool = False
     corrupt: bool = False
     intra_share: float = 0.0
     """Share of the blocks that were not predicted from another frame; 0 where motion does not hang on vectors alone."""
@@ -95,6 +97,8 @@ def keyframe_reason(
         return "corrupt"
     if link.discontinuity:
         return "discontinuity"
+    if link.lost_reference:
+        return "lost-reference"
     if distance >= interval:
         return "interval"
     if link.intra:

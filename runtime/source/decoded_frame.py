@@ -31,11 +31,16 @@ class DecodedFrame:
     vectors: VectorRecords | None = field(default=None, repr=False)
     """The codec's motion vectors (``motion/vectors.py``); None where it gave none or they cannot be used."""
     reordered: bool = False
-    """Decoded in another order than displayed, or predicted from a later frame."""
-    one_reference: bool = True
-    """Where the frame is not ``reordered``, its vectors surely point to the frame before."""
+    """Frames of this stream are decoded in another order than displayed, or predicted from later ones."""
+    reference: int | None = None
+    """How many frames back the one lies that its vectors surely point to: 1 is the frame before; None where that is
+    not sure (``reference_order.py``)."""
+    droppable: bool = False
+    """No other frame is predicted from it."""
     discontinuity: bool = False
-    """Data between this frame and the one before could not be decoded."""
+    """Something between this frame and the one before was lost, could not be decoded, or is not shown."""
+    lost_reference: bool = False
+    """The frame that it was predicted from was lost, or is not shown."""
     corrupt: bool = False
     """The decoder had to conceal parts of it."""
     arrived: float | None = None

@@ -16,7 +16,6 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
-from arseg_edge.runtime.source.clock import StreamTimes
 from arseg_edge.runtime.source.connection import ANALYSIS, Connection, Interrupted
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.location import STANDARD_INPUT, for_ffmpeg, local_path, protocol, shown
@@ -173,8 +172,7 @@ class NetworkSource(DecodedSource):
             except SourceError as error:
                 reason = self._without_name(error)
                 continue
-            self._track, self.codec = track, track.decoder.name
-            self._times = StreamTimes(reordered=track.reordered)
+            self._follow(track)
             self._broken = True
             self._clock.restart(time.monotonic() - self._came)
             self.reconnects += 1

@@ -7,9 +7,10 @@ from fractions import Fraction
 import av
 from av.video.frame import PictureType
 
-from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords
+from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords, moved_vectors
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.incidents import Incidents
+from arseg_edge.runtime.source.reference_order import Coded, Place, ShownOrder
 from arseg_edge.runtime.source.rotation import Turner, turn_of, turn_vectors
 
 
@@ -21,8 +22,14 @@ class Pictures:
         self._incidents = incidents
         self._codec = codec
         self._turner = Turner()
+        self._order = ShownOrder()
+        self._sequence = 0
         self._size: tuple[int, int] | None = None
         self._reordered = False
+
+    def begin(self, codec: str | None) -> None:
+        """Go on with another stream, as after a reconnection."""
+        self._codec, self._order, self._sequence, self._reordered = codec, ShownOrder(), 0, False
 
     def frame(
         self,
@@ -31,7 +38,7 @@ class Pictures:
         stream_pts: int | None,
         time_base: Fraction,
         *,
-        one_reference: bool = False,
+        coded: Coded | None = None,
         delayed: bool = False,
         discontinuity: bool = False,
         arrived: float | None = None,
@@ -43,21 +50,36 @@ class Pictures:
             index: 0, 1, 2, ... in the order given.
             stream_pts: the stream's own time in units of ``time_base``; the clock makes the steady one of it.
             time_base: in seconds.
-            one_reference: its vectors point to the frame before, unless frames are reordered.
+            coded: what its packet says of it; None where that is not known.
             delayed: the decoder keeps pictures back in case that later ones are shown before them.
             discontinuity: something between this frame and the one before was lost.
             arrived: when its data came in.
         """
         kind = PictureType(picture.pict_type)
         vectors = self._vectors(picture)
-        # Once a stream shows B-frames, no frame of it is sure to refer to the one before.
+        # Once a stream shows B-frames, no frame of it is sure to be shown in the order of decoding.
+        same = coded is None or coded.sequence == self._sequence
+        self._sequence = self._sequence if coded is None else coded.sequence
         self._reordered = (
-            self._reordered
+            (self._reordered and same)
             or kind in (PictureType.B, PictureType.BI)
             or delayed
             or (vectors is not None and bool((vectors["source"] > 0).any()))
         )
         corrupt = picture.is_corrupt
+        place = Place(reference=None, lost_reference=False, discontinuity=False)
+        if coded is not None:
+            place = self._order.place(
+                coded,
+                stream_pts,
+                predicted=kind is PictureType.P,
+                intra=kind in (PictureType.I, PictureType.SI),
+                reordered=self._reordered,
+            )
+            if vectors is not None and (coded.crop.left or coded.crop.top):
+                # FFmpeg crops less on the left than it is told where memory would not be aligned.
+                left = coded.coded_width - coded.crop.right - picture.width
+                vectors = moved_vectors(vectors, min(max(left, 0), coded.crop.left), coded.crop.top)
         if turn := turn_of(picture):
             if vectors is not None:
                 vectors = turn_vectors(vectors, turn, picture.height, picture.width)
@@ -77,8 +99,10 @@ class Pictures:
             picture_type="?" if kind is PictureType.NONE else kind.name,
             vectors=vectors,
             reordered=self._reordered,
-            one_reference=one_reference,
-            discontinuity=discontinuity,
+            reference=place.reference,
+            droppable=coded is not None and coded.droppable,
+            discontinuity=discontinuity or place.discontinuity,
+            lost_reference=place.lost_reference,
             corrupt=corrupt,
             arrived=arrived,
         )

@@ -67,7 +67,8 @@ def video_track(container: InputContainer, name: str) -> Track:
             "convert it first (ffmpeg -i IN -c:v libx264 -bf 0 -refs 1 OUT.mp4)"
         )
     decoder.thread_type = "SLICE"
-    decoder.options = {"flags2": "+export_mvs"}
+    # Damaged pictures come out, too, and say so.
+    decoder.options = {"flags": "+output_corrupt", "flags2": "+export_mvs"}
     decoder.copy_opaque = True
     timed = not container.format.flags & _NO_TIMESTAMPS
     reordered = container.format.name == "avi"

@@ -19,8 +19,8 @@ from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
 from arseg_edge.runtime.source.base import Source
 from arseg_edge.runtime.source.clock import Clock, StreamTimes, rescaled
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
-from arseg_edge.runtime.source.h264 import reference_frames
 from arseg_edge.runtime.source.pictures import Pictures
+from arseg_edge.runtime.source.reference_order import Coded, CodedOrder
 from arseg_edge.runtime.source.rotation import turn_of
 from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
@@ -40,17 +40,16 @@ class DecodedSource(Source):
 
     _track: Track
     _clock: Clock
-    _pictures: Pictures
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._coded = CodedOrder(None, None, None)
+        self._pictures = Pictures(self.incidents)
         self._broken = False
         """Something was lost since the last frame."""
 
     def _start(self, track: Track) -> None:
         """Take over what a track says of itself."""
-        self._track = track
-        self.codec = track.decoder.name
         # Not known where the stream was joined between two keyframes.
         self.width, self.height = track.decoder.width or None, track.decoder.height or None
         self.frame_rate = track.frame_rate
@@ -59,36 +58,52 @@ class DecodedSource(Source):
         by_arrival = self.live and not track.timed
         if by_arrival:
             self.frame_rate, self.time_base = None, _ARRIVAL_TIME_BASE
-        self._times = StreamTimes(reordered=track.reordered)
         self._clock = Clock(
             *(self.name, self.time_base, self.frame_rate, self.incidents),
             jumps=track.jumps,
             live=self.live,
             by_arrival=by_arrival,
         )
-        self._pictures = Pictures(self.incidents, self.codec)
-        if self.codec == "h264":
-            self.references = reference_frames(track.decoder.extradata)
-        elif self.codec in VECTOR_CODECS:
-            self.references = 1  # codecs older than H.264 know no more
+        self._follow(track)
+
+    def _follow(self, track: Track) -> None:
+        """Read on from a track, the first or a later one."""
+        self.incidents.note("missing", self._coded.end())
+        self._track, self.codec = track, track.decoder.name
+        self._times = StreamTimes(reordered=track.reordered)
+        older = self.codec in VECTOR_CODECS and self.codec != "h264"  # such codecs know but one reference
+        self._coded = CodedOrder(self.codec, track.decoder.extradata, 1 if older else None)
+        self._pictures.begin(self.codec)
+        if self._coded.references is not None:
+            self.references = max(self.references or 0, self._coded.references)
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
         return self._clock.steady(self._decoded())
 
     def _decoded(self) -> Iterator[DecodedFrame]:
         """All frames with the stream's own times."""
-        index = 0
+        index, refused = 0, False
         for packet in self._packets():
+            coded = None
+            if packet is not None:
+                packet.opaque = coded = self._coded.take(packet)
+                self.incidents.note("missing", coded.missing)
+                self.incidents.note("hidden", self._coded.hidden())
+                if coded.references is not None:
+                    self.references = max(self.references or 0, coded.references)
             try:
                 pictures = self._track.decoder.decode(packet)
             except av.error.FFmpegError as error:
                 log.warning("%s: undecodable data after %d frames (%s)", self.name, index, error.strerror)
-                self._broken = True
+                refused = True
+                if coded is not None:
+                    self._coded.fail(coded)
                 continue
             for picture in pictures:
                 yield self._frame(picture, index)
                 index += 1
-        if index == 0 and self._broken:
+        self.incidents.note("missing", self._coded.end())
+        if index == 0 and (refused or self._broken):
             raise CodecError(
                 f"{self.name}: none of its {self.codec} packets could be decoded; "
                 "it is damaged or of an unsupported kind: give another copy or convert it"
@@ -108,19 +123,21 @@ class DecodedSource(Source):
     def _frame(self, picture: av.VideoFrame, index: int) -> DecodedFrame:
         # What a demuxer makes up where a stream has no times is not the stream's.
         own = rescaled(self._times.of(picture), picture.time_base, self.time_base) if self._track.timed else None
-        arrived = picture.opaque
+        coded = picture.opaque if isinstance(picture.opaque, Coded) else None
+        if coded is not None:
+            self.incidents.note("missing", self._coded.came(coded))
         broken, self._broken = self._broken, False
         return self._pictures.frame(
             picture,
             index,
             own,
             self.time_base,
-            one_reference=self.references == 1,
+            coded=coded,
             # A P-frame of H.264 can refer to later frames where the stream has B-frames. In older codecs it cannot,
             # and MPEG-2 announces a reordering delay even without any B-frame.
             delayed=self.codec == "h264" and bool(self._track.decoder.has_b_frames),
             discontinuity=broken,
-            arrived=arrived if self.live and isinstance(arrived, float) else None,
+            arrived=coded.arrived if self.live and coded is not None else None,
         )
 
 

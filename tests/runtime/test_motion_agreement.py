@@ -9,6 +9,7 @@ import pytest
 from streams import as_frame, panning, texture
 
 from arseg_edge.errors import SequenceError
+from arseg_edge.runtime.motion import CHAINS, Chaining
 from arseg_edge.runtime.motion.agreement import (
     MISMATCH,
     Choice,
@@ -203,11 +204,37 @@ def test_guesses_read_a_vector_in_every_way() -> None:
     grid = pixel_grid(HEIGHT, WIDTH)
     known = grid + np.float32(2)
     past, future = np.full_like(grid, 6), np.full_like(grid, -4)
-    moves = [(guess - grid)[8:-8, 8:-8].reshape(-1, 2) for guess in guesses(grid, known, past, future)]
+    moves = [(guess - grid)[8:-8, 8:-8].reshape(-1, 2) for guess in guesses(grid, [known], past, future)]
     assert all(np.ptp(move) < 1e-4 for move in moves)
     # list 0, a third of it; list 1 backwards, and half of it
     assert [round(float(move[0, 0]), 3) for move in moves] == [8, 4, 6, 4]
-    assert not list(guesses(grid, known, None, None))
+    assert not list(guesses(grid, [known, known], None, None))
+
+
+def test_guesses_at_several_references() -> None:
+    grid = pixel_grid(HEIGHT, WIDTH)
+    past = np.full_like(grid, 6)
+    known = [grid + np.float32(shift) for shift in (2, 5, 9)]
+    moves = [float((guess - grid)[HEIGHT // 2, WIDTH // 2, 0]) for guess in guesses(grid, known, past, None)]
+    assert [round(move, 3) for move in moves] == [11, 15, 8, 4]
+    # Two of five frames back to the keyframe: no other reading makes sense.
+    (move,) = (guess - grid for guess in guesses(grid, known, past, None, part=2 / 5))
+    np.testing.assert_allclose(move, 2.4, atol=1e-4)
+
+
+@pytest.mark.parametrize("chaining", list(CHAINS))
+def test_chains_reach_over_droppable_frames(chaining: Chaining) -> None:
+    chain = CHAINS[chaining]()
+    chain.restart(32, 40)
+
+    def blocks(dx: float) -> BlockMotion:
+        return BlockMotion(np.full((4, 5, 2), (dx, 0), np.float32), np.zeros((4, 5), np.int8), 32, 40)
+
+    for turn in range(6):  # often enough to meet each buffer
+        known = 3.0 * turn
+        assert chain.advance(blocks(1), droppable=True)[16, 10, 0] == known + 1
+        chain.adopt(np.full((32, 40, 2), 99, np.float32), droppable=True)
+        assert chain.advance(blocks(3))[16, 2, 0] == known + 3
 
 
 # State

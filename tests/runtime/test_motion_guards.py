@@ -1,19 +1,16 @@
-"""Guarded keyframes on real encoder output, and how many references a stream says it has."""
+"""Guarded keyframes on real encoder output."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 from streams import encode, panning
 
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.read_motion import read_motion
 from arseg_edge.runtime.schedule.keyframes import Guards
-from arseg_edge.runtime.source.h264 import reference_frames
 
 BEFORE = 5
 STREAMS: dict[str, dict[str, Any]] = {
@@ -69,51 +66,3 @@ def test_guards_can_be_set() -> None:
     clip = panning(6, 144, 176, 4, 0)
     assert [f.is_keyframe for f in read_motion(clip)] == [True, *[False] * 5]
     assert all(frame.is_keyframe for frame in read_motion(clip, guards=Guards(mismatch=0.0)))
-
-
-# References
-
-
-@pytest.mark.parametrize(
-    ("refs", "settings"),
-    [
-        (1, {}),
-        (2, {}),
-        (5, {}),
-        (1, {"pix_fmt": "yuv444p"}),
-        (3, {"pix_fmt": "yuv420p10le"}),
-        (1, {"options": {"profile": "baseline"}}),
-        (1, {"options": {"x264-params": "cqm=jvt"}}),
-        (2, {"options": {"x264-params": "tff=1"}}),
-    ],
-)
-@pytest.mark.parametrize("suffix", ["mp4", "h264"])
-def test_references_that_a_stream_allows(tmp_path: Path, suffix: str, refs: int, settings: dict[str, Any]) -> None:
-    path = encode(tmp_path / f"v.{suffix}", panning(8, 64, 64, 1, 0), refs=refs, **settings)
-    with av.open(str(path)) as container:
-        extradata = container.streams.video[0].codec_context.extradata
-    assert reference_frames(extradata) == refs
-
-
-def test_references_of_other_picture_orders() -> None:
-    def bits(text: str) -> bytes:
-        text = text.replace(" ", "").ljust(64, "0")
-        return bytes(int(text[at : at + 8], 2) for at in range(0, len(text), 8))
-
-    head = "01100111 01000010 00000000 00011110 1 1"  # profile 66; set 0; frame numbers of 4 bits
-    start = b"\x00\x00\x00\x01"
-    assert reference_frames(start + bits(f"{head} 011 00100")) == 3  # order by decoding
-    cycle = "010 1 00100 00101 011 1 010"  # order by a cycle: flag, two offsets, two more of a cycle
-    assert reference_frames(start + bits(f"{head} {cycle} 00101")) == 4
-
-
-@pytest.mark.parametrize("extradata", [None, b"", b"\x01", b"\x00\x00\x01\x67", b"\x00\x00\x01\x68\xff", b"\x01" * 9])
-def test_no_references_to_be_read(extradata: bytes | None) -> None:
-    assert reference_frames(extradata) is None
-
-
-def test_noise_is_no_parameter_set() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        found = reference_frames(b"\x00\x00\x01\x67" + rng.bytes(12))
-        assert found is None or found >= 0

@@ -1,0 +1,58 @@
+"""Whether pictures are missing between two, by the stream's own rhythm."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from typing import Final
+
+_REMEMBERED: Final = 16
+_ENOUGH: Final = 3
+"""Steps without which there is no rhythm yet."""
+_STEADY: Final = 0.6
+"""The share of steps that must be alike."""
+_ALIKE: Final = 0.25
+"""Of the usual step."""
+_LONGEST: Final = 250
+"""Steps; what is further apart was joined, or paused."""
+
+
+class Rhythm:
+    """Takes times in the order in which they should rise evenly; a stream of uneven times has no rhythm.
+
+    What the first few steps hid is told as soon as there is a rhythm.
+
+    >>> rhythm = Rhythm()
+    >>> [rhythm.missing(time) for time in (0, 40, 80, 121, 160, 280, 319)]
+    [0, 0, 0, 0, 0, 2, 0]
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._steps: deque[int] = deque(maxlen=_REMEMBERED)
+        self._known = False
+        """There was a rhythm, so that earlier steps were judged."""
+
+    def missing(self, time: int | None) -> int:
+        """How many are missing between the last one and the one at ``time``."""
+        last, self._last = self._last, time
+        if last is None or time is None or time <= last:
+            return 0
+        self._steps.append(time - last)
+        usual = self._usual()
+        if usual is None:
+            return 0
+        new = self._steps if not self._known else [time - last]
+        self._known = True
+        return sum(round(step / usual) - 1 for step in new if (2 - _ALIKE) * usual <= step <= _LONGEST * usual)
+
+    def interrupt(self) -> None:
+        """The next time has nothing to do with the last one."""
+        self._last = None
+
+    def _usual(self) -> float | None:
+        if len(self._steps) < _ENOUGH:
+            return None
+        usual = statistics.median_low(self._steps)
+        alike = sum(abs(step - usual) <= _ALIKE * usual for step in self._steps)
+        return usual if alike >= _STEADY * len(self._steps) else None
