@@ -36,9 +36,18 @@ def working_luma(picture: av.VideoFrame | npt.NDArray[np.uint8]) -> Luma:
     height, width = working_size(*plane.shape[:2])
     if plane.shape[:2] != (height, width):
         plane = np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA))
+    return np.ascontiguousarray(_grey(plane))
+
+
+def luma_plane(picture: av.VideoFrame | npt.NDArray[np.uint8]) -> Luma:
+    """The brightness of a decoded frame, or of RGB [H, W, 3], at its full size."""
+    return _grey(_plane(picture) if isinstance(picture, av.VideoFrame) else picture)
+
+
+def _grey(plane: npt.NDArray[Any]) -> Luma:
     if plane.ndim == 3:
         return np.asarray(cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY), np.uint8)
-    return np.ascontiguousarray(plane, np.uint8)
+    return np.asarray(plane, np.uint8)
 
 
 def _plane(picture: av.VideoFrame) -> npt.NDArray[Any]:
