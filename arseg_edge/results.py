@@ -66,6 +66,8 @@ class Result:
     """Frames of a live source that were left out just before this one, since inference fell behind."""
     latency: float | None = None
     """Of a live source: seconds from the frame's arrival to its labels."""
+    source_name: str | None = None
+    """The picture's file, below the folder of the source; None where frames have no files of their own."""
     stream_pts: int | None = None
     """The stream's own time in units of ``time_base``, as wrong as it may be; None where it has none."""
 

@@ -168,6 +168,7 @@ class Segmenter:
             picture=frame.decoded,
             dropped=ready.dropped,
             latency=None if arrived is None else monotonic() - arrived,
+            source_name=frame.decoded.source_name,
             stream_pts=frame.stream_pts,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from arseg_edge.errors import DatasetError
-from arseg_edge.runtime.source.images import IMAGE_SUFFIXES, natural_order
+from arseg_edge.runtime.source.picture_files import IMAGE_SUFFIXES, natural_order
 
 
 def listing(folder: Path) -> list[Path]:

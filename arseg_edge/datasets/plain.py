@@ -42,8 +42,8 @@ from arseg_edge.datasets.folders import images_by_stem, listing
 from arseg_edge.datasets.selection import matching
 from arseg_edge.datasets.sequence import IGNORED, Dataset, LabelledSequence
 from arseg_edge.errors import DatasetError, UsageError
-from arseg_edge.runtime.source.images import IMAGE_SUFFIXES
 from arseg_edge.runtime.source.open_source import open_source
+from arseg_edge.runtime.source.picture_files import IMAGE_SUFFIXES
 
 
 def is_plain(path: Path) -> bool:

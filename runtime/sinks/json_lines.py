@@ -12,7 +12,7 @@ import cv2
 
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.pending import Output, PendingPath
-from arseg_edge.runtime.sinks.sink import ResultLike
+from arseg_edge.runtime.sinks.sink import ResultLike, source_name
 
 
 def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, object]:
@@ -20,12 +20,15 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
 
     ``index``; ``pts`` in the stream's time base, and ``seconds``, the steady time; ``stream_pts`` and
     ``stream_seconds``, the stream's own time, or null; ``keyframe``, true or false, and ``reason``,
-    why or null; ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage.
+    why or null; ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage. Of images also
+    ``source``, the file.
     """
     counts = cv2.calcHist([result.labels], [0], None, [256], [0, 256]).ravel()
     shares = zip(class_names, counts.tolist(), strict=False)
+    name = source_name(result)
     return {
         "index": result.index,
+        **({} if name is None else {"source": name}),
         "pts": result.pts,
         "seconds": result.time,
         "stream_pts": result.stream_pts,

@@ -70,6 +70,14 @@ class ResultLike(Protocol):
         """How long the frame took, by stage."""
 
 
+def source_name(result: ResultLike) -> str | None:
+    """The file of the image that a result is of, below the folder of the source; None where there is none.
+
+    Results of one's own need not have it.
+    """
+    return getattr(result, "source_name", None)
+
+
 @runtime_checkable
 class Sink(Protocol):
     """Takes results one by one, in order, and owns what it writes until it is closed.

@@ -38,6 +38,10 @@ class Source(ABC):
     """Frames come when they happen: who falls behind must leave some out. Known once it is opened."""
     files: Sequence[Path] = ()
     """What it reads on this machine: no output may take the place of one of these."""
+    still: bool = False
+    """It is a single image."""
+    strict: bool = False
+    """Whether what cannot be read ends it, instead of being left out; to be set before reading."""
     reconnects: int = 0
     """How often a live source was lost and found again, so far."""
 

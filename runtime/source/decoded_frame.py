@@ -45,6 +45,8 @@ class DecodedFrame:
     """The decoder had to conceal parts of it."""
     arrived: float | None = None
     """``time.monotonic()`` when its data came in, from a live source; None from any other."""
+    source_name: str | None = None
+    """The file that it is, below the folder of the source; None where frames have no files of their own."""
     stream_pts: int | None = None
     """The stream's own time in units of ``time_base``, as wrong as it may be; None where it has none."""
 

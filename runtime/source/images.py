@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,27 +14,83 @@ import numpy.typing as npt
 from arseg_edge.errors import SourceError
 from arseg_edge.runtime.source.base import Source
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.image_depth import to_eight_bits
+from arseg_edge.runtime.source.picture_files import find_pictures
 
-IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+log = logging.getLogger(__name__)
+
+_REPORTS: Final = 5
+"""Pictures that cannot be read are named up to here, and only counted from there on."""
 
 
 class ImageSource(Source):
-    """One image, or those of a directory in natural order (2 before 10), at the nominal rate."""
+    """One image, or those of a directory or a pattern in natural order (2 before 10), at the nominal rate.
+
+    An image that cannot be read is left out, unless the source is ``strict``; the one after it is marked as a
+    discontinuity, and keeps its time.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self._paths = [path]
-        if path.is_dir():
-            self._paths = sorted((p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
-        if not self._paths:
-            kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-            raise SourceError(f"{path}: no images in this directory; it needs files of {kinds}")
-        self.frame_count = len(self._paths)
-        self.height, self.width = read_image(self._paths[0]).shape[:2]
+        found = find_pictures(path)
+        self.files, self._names = found.paths, found.names
+        self.still = found.paths == (path,)
+        self.frame_count = len(self.files)
+        if found.left_out:
+            log.warning("%s: left out what are no images: %s", self.name, found.left_out)
+        self.height, self.width = self._first().shape[:2]
+
+    def _first(self) -> npt.NDArray[np.uint8]:
+        """The first image that can be read.
+
+        Raises:
+            SourceError: there is none; the error is that of the first file.
+        """
+        error: SourceError | None = None
+        for path in self.files:
+            try:
+                return read_image(path)
+            except SourceError as this:
+                error = error or this
+        raise error or SourceError(f"{self.name}: no images in it; add some")
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
-        for index, path in enumerate(self._paths):
-            yield DecodedFrame(index, index, self.time_base, read_image(path))
+        index = skipped = 0
+        broken = told = False
+        size: tuple[int, ...] | None = None
+        for place, (path, name) in enumerate(zip(self.files, self._names, strict=True)):
+            try:
+                picture, bits = _read(path)
+            except SourceError as error:
+                if self.strict:
+                    raise
+                skipped += 1
+                broken = True
+                self.incidents.note("skipped")
+                if skipped <= _REPORTS:
+                    rest = "; further ones are only counted" if skipped == _REPORTS else ""
+                    log.warning("%s (left out%s)", error, rest)
+                continue
+            if bits is not None and not told:
+                told = True
+                log.warning(
+                    "%s: its values take %d of 16 bits, so that it is nearly black; if it was recorded with so many, "
+                    "say it in the files (PNG: chunk sBIT; PGM, PPM: largest value), or scale them to 16 bits",
+                    *(path, bits),
+                )
+            if size not in (None, picture.shape):
+                self.incidents.note("resized")
+            size = picture.shape
+            yield DecodedFrame(
+                index=index,
+                pts=place,
+                time_base=self.time_base,
+                picture=picture,
+                discontinuity=broken and index > 0,
+                source_name=name,
+            )
+            broken = False
+            index += 1
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -42,19 +98,20 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 
     Raises ``SourceError`` for a file that is missing, not readable or not an image.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[npt.NDArray[np.uint8], int | None]:
+    """The image, and how many of 16 bits its values take where that makes it nearly black and the file says nothing."""
     try:
+        data = path.read_bytes()
         # Not cv2.imread: on Windows it takes ASCII paths only.
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}; check the path and its permissions") from None
     except cv2.error:
         image = None
-    if image is None:
+    if image is None or image.dtype not in (np.uint8, np.uint16):
         raise SourceError(f"{path}: not an image that OpenCV can read; repair or remove it")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """Return a key that sorts numbers within names by value, and equal ones (7, 07) by their spelling."""
-    parts = re.findall(r"\d+|\D+", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
+    eight, bits = to_eight_bits(image, data)
+    return np.asarray(cv2.cvtColor(eight, cv2.COLOR_BGR2RGB), dtype=np.uint8), bits
