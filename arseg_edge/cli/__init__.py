@@ -1,17 +1,20 @@
 """The command line: a client of the public API, one file a command.
 
 Data goes to standard output, progress and logs to standard error. Exit codes: 0 success, 1 failure, 2 usage,
-3 model or operator, 4 provider, 5 source or codec, 6 parity or threshold not met, 130 interrupted.
+3 model or operator, 4 provider, 5 source or codec, 6 parity or threshold not met; 128 + signal where one ended it,
+as shells have it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 where nobody reads the output any more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
-import os
+import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -22,6 +25,7 @@ from arseg_edge.cli.doctor import doctor
 from arseg_edge.cli.evaluate import evaluate
 from arseg_edge.cli.export import export
 from arseg_edge.cli.info import info
+from arseg_edge.cli.interrupt import NOBODY_READS, discard_output, ended_by_signals, signal_that_struck
 from arseg_edge.cli.probe import probe
 from arseg_edge.cli.run import run
 from arseg_edge.cli.train import train
@@ -29,7 +33,33 @@ from arseg_edge.cli.verify import verify
 from arseg_edge.errors import ArsegError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@contextlib.contextmanager
+def _quiet_about_closed_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # Python must not try to flush to it once more.
+        discard_output(sys.stdout.fileno())
+        raise click.exceptions.Exit(NOBODY_READS) from None
+
+
+class _Commands(click.Group):
+    """Commands that end quietly when whoever reads their standard output has left, as ``head`` does."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Read the arguments, which may ask for help."""
+        with _quiet_about_closed_pipes():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _quiet_about_closed_pipes():
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="arseg-edge")
 def cli() -> None:
     """Segment compressed video cheaply: AR-Seg with ONNX Runtime."""
@@ -44,28 +74,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     warnings.showwarning = _show_warning
     try:
-        code = cli.main(args=arguments, prog_name="arseg-edge", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        code = exit_.exit_code
-    except click.ClickException as error:
-        from arseg_edge.runtime.source.location import shown_in
+        with ended_by_signals():
+            code = _run(arguments)
+    except KeyboardInterrupt:  # a second one, while the first was being dealt with
+        code = 128 + (signal_that_struck() or signal.SIGINT)
+    sys.exit(code)
 
-        message = io.StringIO()
-        error.show(message)
-        # An argument too many can be an address with a password.
-        click.echo(shown_in(message.getvalue()), err=True, nl=False)
-        code = error.exit_code
-    except ArsegError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        code = 130
-    except BrokenPipeError:
-        # Whoever read our output has left; Python must not try to flush to it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = cli.main(args=arguments, prog_name="arseg-edge", standalone_mode=False)
+    except Exception as error:
+        # What an interrupt breaks off may end with an error of its own, as the import of a library does.
+        if isinstance(error, click.Abort) or signal_that_struck() is not None:
+            click.echo("interrupted", err=True)
+            return 128 + (signal_that_struck() or signal.SIGINT)
+        if isinstance(error, ArsegError):
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            return error.exit_code
+        if isinstance(error, click.ClickException):
+            from arseg_edge.runtime.source.location import shown_in
+
+            message = io.StringIO()
+            error.show(message)
+            # An argument too many can be an address with a password.
+            click.echo(shown_in(message.getvalue()), err=True, nl=False)
+            return error.exit_code
+        raise
+    return code if isinstance(code, int) else 0
 
 
 def _show_warning(

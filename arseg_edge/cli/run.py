@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from arseg_edge.cli.interrupt import held_interrupt
+from arseg_edge.cli.interrupt import discard_output, held_interrupt
 from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option
 from arseg_edge.cli.summary import Summary
@@ -49,8 +49,8 @@ def run(
 ) -> None:
     """Segment VIDEO: a file, a directory of images, a URL, /dev/video0, or - for standard input.
 
-    Outputs appear whole, under their names, when they are done; after Ctrl-C, and when a live source is lost, they
-    hold what was done.
+    Outputs appear whole, under their names, when they are done; after Ctrl-C, SIGTERM or SIGHUP, and when a live source
+    is lost, they hold what was done.
     """
     from arseg_edge.runtime.source.open_source import open_source, shown
 
@@ -110,8 +110,7 @@ def _run(
             try:
                 for result in _with_progress(results, source.frame_count):
                     began = time.perf_counter()
-                    for sink in sinks:
-                        sink.append(result)
+                    _append(sinks, result)
                     summary.add(result, output_ms=(time.perf_counter() - began) * 1e3)
                     check_interrupt()
             except SourceError as error:
@@ -125,6 +124,22 @@ def _run(
         summary.incidents = {str(kind): count for kind, count in source.incidents.counts().items()}
     if lost is not None:
         raise lost
+
+
+def _append(sinks: list[Sink], result: Result) -> None:
+    """Hand a result to all sinks.
+
+    Whoever reads standard output ends that output alone by leaving; the others are completed. Where there is no other,
+    nothing is left to be done.
+    """
+    for sink in list(sinks):
+        try:
+            sink.append(result)
+        except BrokenPipeError:
+            sinks.remove(sink)
+            discard_output(sys.stdout.fileno())
+            if not sinks:
+                raise
 
 
 def _sinks(

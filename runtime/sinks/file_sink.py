@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import weakref
 from abc import abstractmethod
 from types import TracebackType
 
+from arseg_edge import at_stop
 from arseg_edge.errors import OutputError, SequenceError
 from arseg_edge.runtime.sinks.pending import Output
 from arseg_edge.runtime.sinks.sink import ResultLike, Sink
@@ -14,7 +18,8 @@ class FileSink(Sink):
     """A sink whose file, or directory, gets its name only when it is whole.
 
     Leaving the ``with`` block keeps what was written if all went well or on Ctrl-C (the frames so far are
-    a proper file); after any other exception nothing is left, and a former file is untouched.
+    a proper file); after any other exception nothing is left, and a former file is untouched. Any thread may
+    close a sink, also while another one appends to it.
 
     Subclasses write in ``_write`` and release what they hold in ``_finish``. An ``OSError`` from either
     becomes an ``OutputError``.
@@ -23,6 +28,8 @@ class FileSink(Sink):
     def __init__(self, output: Output) -> None:
         self._output = output
         self._closed = False
+        self._lock = threading.RLock()
+        _open.add(self)
 
     @abstractmethod
     def _write(self, result: ResultLike) -> None:
@@ -39,10 +46,11 @@ class FileSink(Sink):
             OutputError: it cannot be written, as on a full disk.
             SequenceError: the sink is closed.
         """
-        if self._closed:
-            raise SequenceError(f"the sink of {self._output.name!r} is closed; open a new one")
-        with self._output.errors():
-            self._write(result)
+        with self._lock:
+            if self._closed:
+                raise SequenceError(f"the sink of {self._output.name!r} is closed; open a new one")
+            with self._output.errors():
+                self._write(result)
 
     def close(self) -> None:
         """Complete the output and give it its name. A second call does nothing.
@@ -69,18 +77,33 @@ class FileSink(Sink):
             self.discard()
 
     def _end(self, *, keep: bool) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        whole = False
-        try:
-            with self._output.errors():
-                whole = self._finish(keep=keep)
-        except OutputError:
-            if keep:  # else the error that led here says more
-                raise
-        finally:
-            if not whole:
-                self._output.discard()
-        if whole:
-            self._output.commit()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            _open.discard(self)
+            whole = False
+            try:
+                with self._output.errors():
+                    whole = self._finish(keep=keep)
+            except OutputError:
+                if keep:  # else the error that led here says more
+                    raise
+            finally:
+                if not whole:
+                    self._output.discard()
+            if whole:
+                self._output.commit()
+
+
+_open: weakref.WeakSet[FileSink] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """Keep what was written so far, of all sinks: the process is about to be stopped."""
+    for sink in list(_open):
+        with contextlib.suppress(OutputError):
+            sink.close()
+
+
+at_stop.always(_close_all)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 import cv2
@@ -40,11 +41,18 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
     }
 
 
+def _lines_of(path: Path) -> str:
+    with path.open("rb") as file:
+        whole = sum(line.endswith(b"\n") for line in file)
+    return f"{whole} whole lines"
+
+
 class JsonLinesSink(FileSink):
     """Writes ``frame_record`` of every result as one line of UTF-8.
 
-    A file appears when it is whole. A stream stays open and is flushed after every line, so that the next
-    program in a pipe need not wait; if that program leaves, ``BrokenPipeError`` passes through.
+    A file appears when it is whole. Every line is flushed: the next program in a pipe need not wait, and a process
+    that is killed leaves whole lines behind. A stream stays open; if the program that reads it leaves,
+    ``BrokenPipeError`` passes through.
 
     Args:
         output: a path, ``"-"`` for standard output, or an open text stream.
@@ -60,7 +68,7 @@ class JsonLinesSink(FileSink):
             output = sys.stdout
         self._is_file = isinstance(output, (str, os.PathLike))
         if isinstance(output, (str, os.PathLike)):
-            pending = PendingPath(output)
+            pending = PendingPath(output, state=_lines_of)
             super().__init__(pending)
             self._stream: TextIO = pending.temporary.open("w", encoding="utf-8", newline="\n")
         else:
@@ -70,8 +78,8 @@ class JsonLinesSink(FileSink):
     def _write(self, result: ResultLike) -> None:
         record = frame_record(result, self._class_names)
         self._stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-        if not self._is_file:
-            self._stream.flush()
+        self._stream.flush()
+        self._output.written()
 
     def _finish(self, *, keep: bool) -> bool:
         if self._is_file:

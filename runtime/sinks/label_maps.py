@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.palette import Palette, palette_table
@@ -28,14 +29,23 @@ class LabelMapSink(FileSink):
 
     def __init__(self, directory: str | os.PathLike[str], palette: Palette) -> None:
         self._table = palette_table(palette)
-        self._pending = PendingPath(directory, directory=True)
+        self._pending = PendingPath(directory, directory=True, state=_maps_of)
         super().__init__(self._pending)
 
     def _write(self, result: ResultLike) -> None:
         path = self._pending.temporary / f"{result.index:06d}.png"
         png = palette_png(result.labels, self._table)
+        # Ctrl-C keeps the maps so far, and so does a process that is killed: all of them must be whole.
+        unfinished = path.with_suffix(".unfinished")
         try:
-            path.write_bytes(png)
+            unfinished.write_bytes(png)
+            unfinished.replace(path)
         except BaseException:
-            path.unlink(missing_ok=True)  # Ctrl-C keeps the maps so far, and all of them must be whole
+            unfinished.unlink(missing_ok=True)
             raise
+        self._pending.written(path)
+
+
+def _maps_of(directory: Path) -> str:
+    count = sum(1 for _ in directory.glob("*.png"))
+    return f"{count} label maps"

@@ -73,7 +73,7 @@ class OverlaySink(FileSink):
         self._opacity = opacity
         self._frame_rate = frame_rate
         self._encoder = _first_encoder()
-        self._pending = PendingPath(path)
+        self._pending = PendingPath(path, state=_state_of)
         self._container: OutputContainer | None = None
         self._pts_offset = 0
         super().__init__(self._pending)
@@ -93,6 +93,7 @@ class OverlaySink(FileSink):
             frame.pts = result.pts + self._pts_offset
             frame.time_base = result.time_base
             self._container.mux(self._stream.encode(frame))
+        self._pending.written()
 
     def _finish(self, *, keep: bool) -> bool:
         if self._container is None:
@@ -141,6 +142,16 @@ def _first_encoder() -> str:
         if name in av.codecs_available:
             return name
     raise CodecError(f"PyAV has no H.264 encoder here (none of {', '.join(_ENCODERS)}); install it from PyPI")
+
+
+def _state_of(path: Path) -> str:
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    try:
+        with av.open(str(path)) as container:
+            next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration, IndexError):
+        return f"{size}, no video that can be played"
+    return f"{size}, can be played"
 
 
 def _padded_to_even(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

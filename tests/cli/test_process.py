@@ -124,14 +124,40 @@ def test_a_second_ctrl_c_strikes_at_once() -> None:
     assert done.stdout.split() == ["held", "True"]
 
 
-def test_a_reader_that_has_seen_enough(tiny_bundle: Path, long_video: Path, tmp_path: Path) -> None:
-    overlay = tmp_path / "overlay.mp4"
-    process = start("run", long_video, "-m", tiny_bundle, "--frames", "-", "-o", overlay)
+def test_a_reader_that_has_seen_enough_ends_the_run(tiny_bundle: Path, long_video: Path) -> None:
+    process = start("run", long_video, "-m", tiny_bundle, "--frames", "-")
     assert process.stdout is not None
     assert process.stderr is not None
     assert json.loads(process.stdout.readline())["index"] == 0
     process.stdout.close()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=60) == 141
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_seen_enough_leaves_the_other_outputs_to_be_completed(
+    tiny_bundle: Path, clip: Path, tmp_path: Path
+) -> None:
+    overlay, maps = tmp_path / "overlay.mp4", tmp_path / "maps"
+    process = start("run", clip, "-m", tiny_bundle, "--frames", "-", "-o", overlay, "--labels", maps)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert f"{FRAMES} frames in " in process.stderr.read()
+    process.stderr.close()
+    with av.open(str(overlay)) as container:
+        assert container.streams.video[0].frames == FRAMES
+    assert len(list(maps.iterdir())) == FRAMES
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "overlay.mp4"]
+
+
+@pytest.mark.parametrize("command", [["info"], ["--help"], ["doctor", "--json"]])
+def test_a_report_that_nobody_reads(command: list[str]) -> None:
+    process = start(*command)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
