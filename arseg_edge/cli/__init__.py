@@ -30,7 +30,7 @@ from arseg_edge.cli.probe import probe
 from arseg_edge.cli.run import run
 from arseg_edge.cli.train import train
 from arseg_edge.cli.verify import verify
-from arseg_edge.errors import ArsegError
+from arseg_edge.errors import ArsegError, ProviderError
 
 
 @contextlib.contextmanager
@@ -89,19 +89,26 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, click.Abort) or signal_that_struck() is not None:
             click.echo("interrupted", err=True)
             return 128 + (signal_that_struck() or signal.SIGINT)
-        if isinstance(error, ArsegError):
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
-            return error.exit_code
-        if isinstance(error, click.ClickException):
-            from arseg_edge.runtime.source.location import shown_in
-
-            message = io.StringIO()
-            error.show(message)
-            # An argument too many can be an address with a password.
-            click.echo(shown_in(message.getvalue()), err=True, nl=False)
-            return error.exit_code
-        raise
+        return _reported(error)
     return code if isinstance(code, int) else 0
+
+
+def _reported(error: Exception) -> int:
+    """Print what went wrong and return the exit code; raise what nobody expected."""
+    if isinstance(error, ArsegError):
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        try:
+            from arseg_edge.runtime.source.location import shown_in
+        except ProviderError as missing:
+            return _reported(missing)
+        message = io.StringIO()
+        error.show(message)
+        # An argument too many can be an address with a password.
+        click.echo(shown_in(message.getvalue()), err=True, nl=False)
+        return error.exit_code
+    raise error
 
 
 def _show_warning(
