@@ -140,19 +140,20 @@ def test_a_process_that_sits_in_a_library_ends_all_the_same(
         assert (tmp_path / "lines").read_text() == "done so far\n"
 
 
-def test_an_evaluation_leaves_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_an_evaluation_leaves_nothing(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: [train] brings it")
     folder = write_camvid_street(tmp_path / "CamVid", 48)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [*ARSEG, "eval", str(folder), "--split", "val", "-m", str(tiny_bundle), "--plot", str(tmp_path / "p.png")]
+    command = [*ARSEG, "eval", str(folder), "--split", "val", "--plot", str(tmp_path / "plot.png")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(scratch)})
+    assert process.stderr is not None
     while process.poll() is None and not list(scratch.glob("arseg-edge-*")):
         pass
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
-    assert process.stderr is not None
-    assert process.stderr.read().splitlines()[-1] == "interrupted"
+    said = process.stderr.read()
+    assert process.wait(60) == 143, said
+    assert said.splitlines()[-1] == "interrupted"
     process.stderr.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["CamVid", "scratch"]
     assert not list(scratch.glob("arseg-edge-*"))
