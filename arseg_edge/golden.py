@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle
 from arseg_edge.errors import BundleError
+from arseg_edge.manifest import Manifest
 
 QUARTER = np.float32(0.25)
 _SAMPLES = 4096
@@ -30,11 +32,12 @@ class Samples:
     peak: float
 
     def error(self, tensor: NDArray[np.float32]) -> float:
-        """Return the largest difference of ``tensor`` at the same places, relative to the peak."""
+        """Return the largest difference of ``tensor`` at the same places, and of its peak, relative to the peak."""
         found = spread(tensor)
-        if found.shape != self.values.shape or not np.isfinite(found).all():
+        if tensor.dtype != np.float32 or found.shape != self.values.shape or not np.isfinite(tensor).all():
             return float("inf")
-        return float(np.abs(found - self.values).max() / max(self.peak, 1e-12))
+        largest = max(float(np.abs(found - self.values).max()), abs(float(np.abs(tensor).max()) - self.peak))
+        return largest / max(self.peak, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -92,39 +95,110 @@ def read_golden(data: bytes, name: str) -> GoldenClip:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(info.file_size for info in archive.infolist()) > _LARGEST_BYTES:
+            infos = archive.infolist()
+            if sum(info.file_size for info in infos) > _LARGEST_BYTES:
                 raise ValueError("it unpacks to more than a gigabyte")
+            if len({info.filename for info in infos}) < len(infos):
+                raise ValueError("it has two arrays of one name")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             content = {key: arrays[key] for key in arrays.files}
-        frames, motion = content.pop("frames"), content.pop("motion").astype(np.float32) * QUARTER
-        labels: dict[tuple[str, int], NDArray[np.uint8]] = {}
-        stages: dict[tuple[str, int], dict[str, Samples]] = {}
-        for key, array in content.items():
-            member, index, stage = key.rsplit(":", 2)
-            if stage == "labels":
-                labels[member, int(index)] = array
-            else:
-                stages.setdefault((member, int(index)), {})[stage] = Samples(array[:-1], float(array[-1]))
-        _check_clip(frames, motion, labels)
-    except (
-        *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError, MemoryError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
+        return _clip(content)
+    # Whatever zipfile, zlib and NumPy's readers of headers raise on damaged bytes.
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise BundleError(f"{name}: the golden clip is broken ({reason}): export the bundle again") from None
+
+
+def golden_of(bundle: Bundle) -> GoldenClip:
+    """Return a bundle's golden clip, checked against the manifest.
+
+    Raises:
+        BundleError: it is damaged, or not one that verifies every graph of this bundle.
+    """
+    clip = read_golden(bundle.read(GOLDEN), str(bundle.path))
+    check_golden(clip, bundle.manifest, str(bundle.path))
+    return clip
+
+
+def check_golden(clip: GoldenClip, manifest: Manifest, name: str) -> None:
+    """Check that a clip says of every graph of its bundle what it should give; ``name`` is the bundle, for messages.
+
+    Every graph is expected to run on a frame at least, and there with each stage that was compared at export; the
+    comparison's tolerance holds for that stage here too (:func:`tolerances`).
+
+    Raises:
+        BundleError: a graph, or a stage of one, without an expectation, or the reverse; frames of a size that the
+            bundle does not take.
+    """
+    problem = _unlike(clip, manifest)
+    if problem is not None:
+        raise BundleError(f"{name}: the golden clip {problem}: export the bundle again")
+
+
+def tolerances(manifest: Manifest) -> dict[tuple[str, str], float]:
+    """Return for each (member, stage) that was compared at export the error that is allowed."""
+    found: dict[tuple[str, str], float] = {}
+    for figure in manifest.parity:
+        key = figure.member, figure.stage
+        found[key] = max(figure.tolerance, found.get(key, 0.0))
+    return found
+
+
+def _unlike(clip: GoldenClip, manifest: Manifest) -> str | None:
+    """Return how a clip and its bundle do not fit, None where they do."""
+    height, width = clip.frames.shape[1:3]
+    limits = (manifest.size or manifest.smallest_size, manifest.size or manifest.largest_size)
+    if not all(low <= side <= high for low, side, high in zip(limits[0], (height, width), limits[1], strict=True)):
+        return f"has frames of {height}x{width}, which the bundle does not take"
+    compared = tolerances(manifest)
+    graphs = [name for name in manifest.members if name.endswith(".onnx")]
+    for member in sorted({*graphs, *clip.expected}):
+        runs = clip.expected.get(member, {})
+        if member not in graphs:
+            return f"expects something of {member!r}, which the bundle lacks"
+        if not runs:
+            return f"expects nothing of {member}, so that it could not be verified"
+        stages = {stage for each, stage in compared if each == member}
+        for index, expected in runs.items():
+            # The first frame is the keyframe, and no other.
+            if (index == 0) != (member == KEYFRAME):
+                return f"expects {member} to run on frame {index}"
+            for stage in sorted(stages ^ {"labels", *expected.stages}):
+                has = "lacks" if stage in stages else "has"
+                return f"{has} the stage {stage!r} of {member}, frame {index}, unlike the comparisons at export"
+    return None
+
+
+def _clip(content: dict[str, NDArray[Any]]) -> GoldenClip:
+    """Return the clip of an ``.npz`` file's arrays, by name.
+
+    Raises:
+        ValueError: it makes no sense.
+    """
+    frames, quarters = content.pop("frames"), content.pop("motion")
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape}")
+    if quarters.dtype != np.int16 or quarters.shape != (*frames.shape[:3], 2):
+        raise ValueError(f"motion is {quarters.dtype} {quarters.shape}")
+    labels: dict[tuple[str, int], NDArray[np.uint8]] = {}
+    stages: dict[tuple[str, int], dict[str, Samples]] = {}
+    for key, array in content.items():
+        member, number, stage = key.rsplit(":", 2)
+        run = member, int(number)
+        if str(run[1]) != number or not 0 <= run[1] < len(frames):
+            raise ValueError(f"{key[:60]!r} is for no frame")
+        if stage == "labels":
+            if array.dtype != np.uint8 or array.shape != frames.shape[1:3]:
+                raise ValueError(f"labels of {key[:60]!r} are {array.dtype} {array.shape}")
+            labels[run] = array
+            continue
+        if array.dtype != np.float32 or array.ndim != 1 or array.size < 2 or not np.isfinite(array).all():
+            raise ValueError(f"samples of {key[:60]!r} are {array.dtype} {array.shape}, or not finite")
+        stages.setdefault(run, {})[stage] = Samples(array[:-1], float(array[-1]))
+    for member, index in stages:
+        if (member, index) not in labels:
+            raise ValueError(f"no labels of {member[:40]!r} for frame {index}")
     expected: dict[str, dict[int, Expected]] = {}
     for (member, index), found in labels.items():
         expected.setdefault(member, {})[index] = Expected(found, stages.get((member, index), {}))
-    return GoldenClip(frames, motion, expected)
-
-
-def _check_clip(
-    frames: NDArray[np.uint8], motion: NDArray[np.float32], labels: Mapping[tuple[str, int], NDArray[np.uint8]]
-) -> None:
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
-        raise ValueError(f"frames are {frames.dtype} {frames.shape}")
-    if motion.shape != (*frames.shape[:3], 2) or not np.isfinite(motion).all():
-        raise ValueError(f"motion is {motion.shape}, or has values that are not finite")
-    for (member, index), each in labels.items():
-        if each.dtype != np.uint8 or each.shape != frames.shape[1:3] or not 0 <= index < len(frames):
-            raise ValueError(f"labels of {member[:40]} for frame {index} are {each.dtype} {each.shape}")
+    return GoldenClip(frames, quarters.astype(np.float32) * QUARTER, expected)

@@ -9,6 +9,7 @@ import os
 import random
 import stat
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,11 @@ from arseg_edge import bundle as bundle_module
 from arseg_edge.bundle import GOLDEN, KEYFRAME, MANIFEST, Bundle, nonkeyframe_member, read_bundle, write_bundle
 from arseg_edge.errors import BundleError, OutputError
 from arseg_edge.golden import read_golden
+from arseg_edge.manifest import LowResolution
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+
+import fuzz_bundle
 
 MEMBERS = (KEYFRAME, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx", GOLDEN)
 
@@ -246,6 +252,131 @@ def test_onnx_member_that_is_no_model_is_refused(sound: Bundle, broken: Path) ->
     with pytest.raises(BundleError, match=r"keyframe\.onnx: not an ONNX model"):
         write_bundle(broken, sound.manifest, {**members, KEYFRAME: b"\xff" * 40})
     assert not broken.exists()
+
+
+def compressed(path: Path, members: dict[str, bytes]) -> None:
+    pack(path, members, zipfile.ZIP_DEFLATED)
+
+
+def with_a_stranger(path: Path, members: dict[str, bytes]) -> None:
+    pack(path, {**members, "evil.onnx": b""})
+
+
+def larger(path: Path, members: dict[str, bytes]) -> None:
+    pack(path, {**members, KEYFRAME: members[KEYFRAME] + bytes(1 << 20)})
+
+
+def other_bytes(path: Path, members: dict[str, bytes]) -> None:
+    pack(path, {**members, KEYFRAME: bytes(len(members[KEYFRAME]))})
+
+
+def without_keyframe(path: Path, members: dict[str, bytes]) -> None:
+    pack(path, {name: data for name, data in members.items() if name != KEYFRAME})
+
+
+def cut_short(path: Path, members: dict[str, bytes]) -> None:
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def gone(path: Path, members: dict[str, bytes]) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (compressed, "is compressed or encrypted"),
+        (with_a_stranger, "unknown member 'evil.onnx'"),
+        (larger, "keyframe.onnx has 1056427 bytes where the manifest says 7851"),
+        (other_bytes, "keyframe.onnx does not match its checksum"),
+        (without_keyframe, "keyframe.onnx is missing"),
+        (cut_short, "not a bundle, or cut short"),
+        (gone, "no such file"),
+    ],
+)
+def test_file_that_changes_after_it_was_opened_is_checked_again(
+    tiny_bundle: Path, broken: Path, change: Callable[[Path, dict[str, bytes]], None], complaint: str
+) -> None:
+    members = contents(tiny_bundle)
+    pack(broken, members)
+    opened = read_bundle(broken)
+    change(broken, members)
+    with pytest.raises(BundleError) as error:
+        opened.read(KEYFRAME)
+    assert complaint.replace("1056427", str(len(members[KEYFRAME]) + (1 << 20))).replace(
+        "7851", str(len(members[KEYFRAME]))
+    ) in str(error.value)
+
+
+def test_member_is_read_from_the_file_that_was_checked(
+    tiny_bundle: Path, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the check and the reading the name comes to lead to another file."""
+    members = contents(tiny_bundle)
+    pack(broken, members)
+    opened = read_bundle(broken)
+    check = bundle_module._check_contents
+
+    def check_and_exchange(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+        check(path, infos)
+        other = path.with_suffix(".other")
+        other_bytes(other, members)
+        other.replace(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle_module, "_check_contents", check_and_exchange)
+        assert opened.read(KEYFRAME) == members[KEYFRAME]
+    with pytest.raises(BundleError, match="does not match its checksum"):
+        opened.read(KEYFRAME)
+
+
+def test_place_that_no_file_has_is_refused(tiny_bundle: Path, broken: Path) -> None:
+    whole = bytearray(tiny_bundle.read_bytes())
+    at = table_of_contents(whole)
+    # A record of more than four bytes' sizes and places, in a member's extra field.
+    struct.pack_into("<II", whole, at + 20, 0xFFFFFFFF, 0xFFFFFFFF)
+    struct.pack_into("<I", whole, at + 42, 0xFFFFFFFF)
+    name = int(struct.unpack_from("<H", whole, at + 28)[0])
+    extra = struct.pack("<HHQQQ", 1, 24, 100, 100, (1 << 64) - 1)
+    struct.pack_into("<H", whole, at + 30, len(extra))
+    whole[at + 46 + name : at + 46 + name] = extra
+    end = whole.rindex(b"PK\x05\x06")
+    size = int(struct.unpack_from("<I", whole, end + 12)[0])
+    struct.pack_into("<I", whole, end + 12, size + len(extra))
+    broken.write_bytes(bytes(whole))
+    refused(broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"interval": 12.5}, "manifest.json: interval is 12.5, not a value of type int"),
+        ({"interval": 0}, "manifest.json: interval is 0, not a number from 1 to 100000"),
+        ({"family": "a\nb"}, "manifest.json: family is 'a\\nb', not text"),
+        ({"parity": ()}, "manifest.json: parity is a list of 0"),
+        ({"classes": ()}, "manifest.json: classes is a list of 0"),
+        ({"scales": (LowResolution(0.5, "elsewhere.onnx"),)}, "'elsewhere.onnx' cannot hold an LR branch"),
+    ],
+    ids=str,
+)
+def test_what_could_not_be_read_is_not_written(
+    sound: Bundle, tmp_path: Path, change: dict[str, object], complaint: str
+) -> None:
+    members = {name: sound.read(name) for name in MEMBERS}
+    manifest = dataclasses.replace(sound.manifest, **change)  # type: ignore[arg-type]
+    with pytest.raises(BundleError) as error:
+        write_bundle(tmp_path / "street.arseg", manifest, members)
+    assert complaint in str(error.value)
+    with pytest.raises(BundleError, match=r"members lacks golden\.npz"):
+        write_bundle(tmp_path / "street.arseg", sound.manifest, {KEYFRAME: members[KEYFRAME]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_short_fuzz(tmp_path: Path) -> None:
+    outcomes = list(fuzz_bundle.fuzz(3000, seed=1, folder=tmp_path))
+    assert [failure for _, _, failure in outcomes if failure is not None] == []
+    assert {kind for kind, read, _ in outcomes if not read} == set(fuzz_bundle.KINDS)
+    assert {kind for kind, read, _ in outcomes if read} >= {"bytes", "table", "members", "arrays"}
 
 
 def test_random_damage_is_refused_or_does_not_matter(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def test_error_relates_to_the_largest_magnitude() -> None:
         changed[7] = value
         assert samples.error(changed) == np.inf
     assert samples.error(tensor[:-1]) == np.inf
+    assert samples.error(tensor.astype(np.float64)) == np.inf
+    assert Samples(samples.values, 16.0).error(tensor) == pytest.approx(0.5)
     assert Samples(np.zeros(3, np.float32), 0.0).error(np.zeros(3, np.float32)) == 0
 
 
@@ -125,6 +127,15 @@ def without(content: Arrays, key: str) -> Arrays:
         {"keyframe.onnx:0:feature": np.float32(3)},
         {"keyframe.onnx:0:feature": np.zeros((3, 3), np.float32)},
         {"keyframe.onnx:0:feature": np.zeros(0, np.float32)},
+        {"keyframe.onnx:0:feature": np.zeros(1, np.float32)},
+        {"keyframe.onnx:0:feature": np.zeros(4, np.float64)},
+        {"keyframe.onnx:0:feature": np.array(["1.0", "2.0"])},
+        {"keyframe.onnx:0:feature": np.array([1, np.inf], np.float32)},
+        {"keyframe.onnx:0:feature": np.array([np.nan, 1], np.float32)},
+        {"keyframe.onnx:1:feature": np.zeros(4, np.float32)},
+        {"keyframe.onnx:00:labels": np.zeros((16, 24), np.uint8)},
+        {"keyframe.onnx:+1:labels": np.zeros((16, 24), np.uint8)},
+        {"keyframe.onnx:\u0661:labels": np.zeros((16, 24), np.uint8)},
         {"nothing": np.zeros(3)},
     ],
     ids=lambda changes: ",".join(f"{key}={array.dtype}{array.shape}" for key, array in changes.items()),
@@ -139,6 +150,38 @@ def test_clip_that_makes_no_sense_is_refused(changes: Arrays) -> None:
 def test_missing_part_is_refused(key: str) -> None:
     with pytest.raises(BundleError, match=f"broken .*{key}"):
         read_golden(packed(without(arrays(clip()), key)), "street.arseg")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_one_name_are_refused() -> None:
+    buffer = io.BytesIO(clip().to_bytes())
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("frames.npy", archive.read("frames.npy"))
+    with pytest.raises(BundleError, match="two arrays of one name"):
+        read_golden(buffer.getvalue(), "street.arseg")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000000,), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 3), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+        "{'descr': '|u1', 'fortran_order': False, ",
+        "(" * 300,
+        "x" * 20_000,
+    ],
+    ids=lambda header: header[-30:],
+)
+def test_array_with_a_header_that_lies_is_refused(header: str) -> None:
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("frames.npy", array)
+    with pytest.raises(BundleError, match=r"^street\.arseg: the golden clip is broken \(.*\): export") as error:
+        read_golden(buffer.getvalue(), "street.arseg")
+    assert "\n" not in str(error.value)
 
 
 def test_damaged_bytes_are_refused() -> None:

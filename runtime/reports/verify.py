@@ -10,17 +10,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle
+from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.errors import BundleError, OperatorError, ProviderError
-from arseg_edge.golden import Expected, GoldenClip, read_golden
+from arseg_edge.golden import Expected, GoldenClip, golden_of, tolerances
 from arseg_edge.onnx_bytes import with_outputs
 from arseg_edge.runtime.inference.providers import CPU, Provider, ProviderLike, candidates, warn_of_fallback
 from arseg_edge.runtime.inference.sessions import open_session
 from arseg_edge.runtime.native import library_path
-
-_TOLERANCE = 1e-3
-"""For tensors relative to their largest magnitude, for labels the share of pixels that may differ: as at export,
-where that allowed more."""
 
 # The stage that an operator ends; a stage that is off where those before it are right names its operator.
 _INNER = ("lr_feature", "logits")
@@ -34,7 +30,11 @@ _SUSPECTS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """How one stage of one member compares with what PyTorch had at export."""
+    """How one stage of one member compares with what PyTorch had at export.
+
+    ``error`` is relative to the largest magnitude, for labels the share of pixels that differ; ``tolerance`` is what
+    was allowed this stage at export.
+    """
 
     member: str
     frame: int
@@ -59,8 +59,8 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every finding is within its tolerance."""
-        return all(finding.passed for finding in self.findings)
+        """Whether every finding is within its tolerance; where nothing was found, nothing has passed."""
+        return bool(self.findings) and all(finding.passed for finding in self.findings)
 
 
 def verify(
@@ -69,18 +69,17 @@ def verify(
     """Check every member and replay the golden clip.
 
     Raises:
-        BundleError: a member is damaged.
+        BundleError: a member is damaged, or the golden clip leaves a graph unverified.
         OperatorError: ONNX Runtime does not take or does not run a graph.
         ProviderError: the provider cannot be had.
     """
-    golden = read_golden(bundle.read(GOLDEN), str(bundle.path))
-    tolerance = max([_TOLERANCE, *(figure.tolerance for figure in bundle.manifest.parity)])
+    golden, allowed = golden_of(bundle), tolerances(bundle.manifest)
     models = {name: bundle.read(name) for name in bundle.manifest.members if name.endswith(".onnx")}
     wanted, automatic = candidates(providers)
     for position, provider in enumerate(wanted):
         library = library_path() if provider.name == CPU else None
         try:
-            findings = _replay(models, golden, provider, threads, library, tolerance)
+            findings = _replay(models, golden, provider, threads, library, allowed)
         except ProviderError as error:
             if position == len(wanted) - 1:
                 raise
@@ -92,7 +91,7 @@ def verify(
     first_bad = next((finding for finding in findings if not finding.passed), None)
     if first_bad is not None:
         plain = provider.name == CPU and library is None
-        reference = () if plain else _replay(models, golden, Provider(CPU), threads, None, tolerance)
+        reference = () if plain else _replay(models, golden, Provider(CPU), threads, None, allowed)
         blame = _blame(first_bad, provider, library is not None, reference)
     return Verification(provider.name, library is not None, findings, blame)
 
@@ -108,7 +107,9 @@ def _blame(bad: Finding, provider: Provider, native: bool, reference: Sequence[F
     if not right_on_cpu:
         return f"{stage}: {bad.member} itself, or this onnxruntime ({onnxruntime.__version__}); export it again"
     if native:
-        return f"{stage}: {_SUSPECTS[bad.stage]} of the native library; ARSEG_EDGE_NATIVE=0 goes without it"
+        return (
+            f"{stage}: {_SUSPECTS.get(bad.stage, bad.stage)} of the native library; ARSEG_EDGE_NATIVE=0 goes without it"
+        )
     return f"{stage}: provider {provider.name}; the CPU gets it right, use --provider cpu"
 
 
@@ -118,7 +119,7 @@ def _replay(
     provider: Provider,
     threads: int,
     library: object | None,
-    tolerance: float,
+    allowed: Mapping[tuple[str, str], float],
 ) -> tuple[Finding, ...]:
     """Run every member on the frames that it has expectations for; LR branches on this device's own feature."""
 
@@ -138,6 +139,8 @@ def _replay(
     sessions: dict[str, onnxruntime.InferenceSession] = {}
     findings: list[Finding] = []
     key = run(KEYFRAME, (), frame=golden.frames[:1])
+    if "feature" not in key:
+        raise BundleError(f"{KEYFRAME} has no output 'feature': export the bundle again")
     for member in [KEYFRAME, *(name for name in models if name != KEYFRAME)]:
         for index, expected in golden.expected.get(member, {}).items():
             if member == KEYFRAME:
@@ -150,18 +153,22 @@ def _replay(
                     keyframe_feature=key["feature"],
                     motion=golden.motion[index : index + 1],
                 )
-            findings.extend(_compare(member, index, expected, found, tolerance))
+            findings.extend(_compare(member, index, expected, found, allowed))
     return tuple(findings)
 
 
 def _compare(
-    member: str, index: int, expected: Expected, found: Mapping[str, NDArray[Any]], tolerance: float
+    member: str,
+    index: int,
+    expected: Expected,
+    found: Mapping[str, NDArray[Any]],
+    allowed: Mapping[tuple[str, str], float],
 ) -> list[Finding]:
-    unknown = sorted(set(expected.stages) - set(found))
+    unknown = sorted({"labels", *expected.stages} - set(found))
     if unknown:
         raise BundleError(f"golden clip: {member} has no stage {unknown[0]!r}: export the bundle again")
     errors = {stage: samples.error(found[stage]) for stage, samples in expected.stages.items()}
-    labels = found["labels"][0]
-    same_shape = labels.shape == expected.labels.shape
-    errors["labels"] = float(np.mean(labels != expected.labels)) if same_shape else float("inf")
-    return [Finding(member, index, stage, error, tolerance) for stage, error in errors.items()]
+    labels = found["labels"]
+    same_shape = labels.shape == (1, *expected.labels.shape)
+    errors["labels"] = float(np.mean(labels[0] != expected.labels)) if same_shape else float("inf")
+    return [Finding(member, index, stage, error, allowed[member, stage]) for stage, error in errors.items()]

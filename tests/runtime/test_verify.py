@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import onnxruntime
 import pytest
 
 from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle, read_bundle, write_bundle
+from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.golden import Expected, GoldenClip, Samples, read_golden
+from arseg_edge.integrity import damage_of
+from arseg_edge.manifest import ParityFigure
 from arseg_edge.onnx_bytes import _fields, tiny_model
 from arseg_edge.runtime.inference.providers import CPU, Provider
 from arseg_edge.runtime.inference.sessions import open_session
@@ -125,13 +129,138 @@ def with_golden(bundle: Bundle, target: Path, clip: GoldenClip) -> Bundle:
     return rewritten(bundle, target, {GOLDEN: clip.to_bytes()})
 
 
+def golden_clip(bundle: Bundle) -> GoldenClip:
+    return read_golden(bundle.read(GOLDEN), "golden")
+
+
+def with_parity(bundle: Bundle, change: Callable[[ParityFigure], ParityFigure]) -> Bundle:
+    manifest = bundle.manifest
+    return Bundle(bundle.path, dataclasses.replace(manifest, parity=tuple(map(change, manifest.parity))))
+
+
 def test_a_stage_that_no_member_has(bundle: Bundle, tmp_path: Path) -> None:
-    golden = read_golden(bundle.read(GOLDEN), "golden")
+    def dream(figure: ParityFigure) -> ParityFigure:
+        return dataclasses.replace(figure, stage="dream" if figure.stage == "feature" else figure.stage)
+
+    golden = golden_clip(bundle)
     stages = {"dream": Samples(np.zeros(4, np.float32), 1.0)}
-    expected = Expected(golden.expected[KEYFRAME][0].labels, stages)
-    clip = GoldenClip(golden.frames, golden.motion, {KEYFRAME: {0: expected}})
+    expected = {**golden.expected, KEYFRAME: {0: Expected(golden.expected[KEYFRAME][0].labels, stages)}}
+    changed = with_golden(bundle, tmp_path / "dream.arseg", dataclasses.replace(golden, expected=expected))
+    with pytest.raises(
+        BundleError, match=r"golden clip has the stage 'dream' of keyframe\.onnx, frame 0, unlike the comp"
+    ):
+        verify(changed)
     with pytest.raises(BundleError, match=r"golden clip: keyframe\.onnx has no stage 'dream'"):
-        verify(with_golden(bundle, tmp_path / "dream.arseg", clip))
+        verify(with_parity(changed, dream))
+
+
+Expectations = dict[str, dict[int, Expected]]
+
+
+def nothing(expected: Expectations) -> None:
+    expected.clear()
+
+
+def no_keyframe(expected: Expectations) -> None:
+    del expected[KEYFRAME]
+
+
+def no_second_branch(expected: Expectations) -> None:
+    del expected["nonkeyframe-0.3.onnx"]
+
+
+def labels_alone(expected: Expectations) -> None:
+    expected["nonkeyframe.onnx"][2] = dataclasses.replace(expected["nonkeyframe.onnx"][2], stages={})
+
+
+def another_keyframe(expected: Expectations) -> None:
+    expected[KEYFRAME][1] = expected[KEYFRAME][0]
+
+
+def keyframe_twice(expected: Expectations) -> None:
+    expected["nonkeyframe.onnx"][0] = expected["nonkeyframe.onnx"][1]
+
+
+def a_graph_that_is_not_there(expected: Expectations) -> None:
+    expected["nonkeyframe-0.7.onnx"] = expected["nonkeyframe.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (nothing, "expects nothing of keyframe.onnx, so that it could not be verified"),
+        (no_keyframe, "expects nothing of keyframe.onnx, so that it could not be verified"),
+        (no_second_branch, "expects nothing of nonkeyframe-0.3.onnx, so that it could not be verified"),
+        (labels_alone, "lacks the stage 'logits' of nonkeyframe.onnx, frame 2, unlike the comparisons at export"),
+        (another_keyframe, "expects keyframe.onnx to run on frame 1"),
+        (keyframe_twice, "expects nonkeyframe.onnx to run on frame 0"),
+        (a_graph_that_is_not_there, "expects something of 'nonkeyframe-0.7.onnx', which the bundle lacks"),
+    ],
+)
+def test_a_clip_that_leaves_something_unverified_is_refused(
+    bundle: Bundle, tmp_path: Path, change: Callable[[Expectations], None], complaint: str
+) -> None:
+    golden = golden_clip(bundle)
+    expected = {member: dict(runs) for member, runs in golden.expected.items()}
+    change(expected)
+    other = with_golden(bundle, tmp_path / "other.arseg", dataclasses.replace(golden, expected=expected))
+    with pytest.raises(BundleError) as error:
+        verify(other)
+    assert f"other.arseg: the golden clip {complaint}: export the bundle again" in str(error.value)
+    assert damage_of(other) == {GOLDEN: str(error.value)}
+
+
+def test_a_clip_of_a_size_that_the_bundle_does_not_take(
+    bundle: Bundle, tiny_fixed_bundle: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match="golden clip has frames of 96x128, which the bundle does not take"):
+        verify(with_golden(read_bundle(tiny_fixed_bundle), tmp_path / "other.arseg", golden_clip(bundle)))
+
+
+def test_nothing_found_is_nothing_passed() -> None:
+    assert not Verification(CPU, False, (), None).passed
+
+
+@pytest.mark.parametrize(
+    ("member", "stage"), [("nonkeyframe.onnx", "logits"), ("nonkeyframe-0.3.onnx", "lr_feature"), (KEYFRAME, "feature")]
+)
+def test_each_stage_has_its_own_tolerance(bundle: Bundle, member: str, stage: str) -> None:
+    def strict(figure: ParityFigure) -> ParityFigure:
+        return dataclasses.replace(figure, tolerance=0.0 if (figure.member, figure.stage) == (member, stage) else 0.25)
+
+    outcome = verify(with_parity(bundle, strict), providers="cpu")
+    assert not outcome.passed  # PyTorch and ONNX Runtime do not agree to the last bit
+    assert {(finding.member, finding.stage) for finding in outcome.findings if not finding.passed} == {(member, stage)}
+    for finding in outcome.findings:
+        assert finding.tolerance == (0.0 if (finding.member, finding.stage) == (member, stage) else 0.25)
+
+
+def test_a_peak_that_makes_every_difference_small_is_off(bundle: Bundle, tmp_path: Path) -> None:
+    golden = golden_clip(bundle)
+    key = golden.expected[KEYFRAME][0]
+    stages = {"feature": Samples(key.stages["feature"].values * 7, 1e30)}
+    expected = {**golden.expected, KEYFRAME: {0: Expected(key.labels, stages)}}
+    outcome = verify(with_golden(bundle, tmp_path / "peak.arseg", dataclasses.replace(golden, expected=expected)))
+    (feature,) = [f for f in outcome.findings if (f.member, f.stage) == (KEYFRAME, "feature")]
+    assert feature.error == pytest.approx(1)
+    assert not outcome.passed
+
+
+def test_damage_of_a_sound_bundle_and_of_one_that_is_not(
+    bundle: Bundle, tiny_fixed_bundle: Path, tmp_path: Path
+) -> None:
+    for path in (bundle.path, tiny_fixed_bundle, demo_bundle()):
+        assert damage_of(read_bundle(path)) == {}
+    data = bytearray(bundle.path.read_bytes())
+    for member in (KEYFRAME, GOLDEN):
+        data[data.index(bundle.read(member)) + 4321] ^= 1
+    path = tmp_path / "damaged.arseg"
+    path.write_bytes(data)
+    found = damage_of(read_bundle(path))
+    assert set(found) == {KEYFRAME, GOLDEN}
+    assert all(str(path) in line and member in line and "\n" not in line for member, line in found.items())
+    clip = rewritten(bundle, path, {GOLDEN: b"no clip"})
+    assert "the golden clip is broken (File is not a zip file)" in damage_of(clip)[GOLDEN]
 
 
 def test_a_member_that_onnxruntime_cannot_run(bundle: Bundle, tmp_path: Path) -> None:
