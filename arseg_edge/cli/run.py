@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from arseg_edge.cli.interrupt import discard_output, held_interrupt
 from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option
 from arseg_edge.cli.summary import Summary
+from arseg_edge.cli.targets import check_named, check_targets, default_output
 from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.results import Result
 
@@ -25,16 +26,21 @@ if TYPE_CHECKING:
     from arseg_edge.runtime.source.open_source import Source
 
 
+_LOSSES: Final = ("damaged", "missing", "skipped")
+
+
 @click.command(short_help="Segment a video: overlay, label maps, JSON lines.")
 @click.argument("video")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Overlay video.  [default: VIDEO's name with -labels.mp4, unless --labels or --frames is given]",
+    help="Overlay video, or picture of a single image.  "
+    "[default: VIDEO's name with -labels.mp4 or .png, unless --labels or --frames is given]",
 )
 @click.option("--labels", type=click.Path(path_type=Path), help="Directory for label maps, palette PNGs.")
 @click.option("--frames", help="File for one JSON object a frame, one a line; - is standard output.")
+@click.option("--strict", is_flag=True, help="Stop at what is damaged, missing or not readable, with what was done.")
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
 @model_options("model", "interval", "scale", "motion", "resize", "provider", "threads")
 @json_option
@@ -43,35 +49,37 @@ def run(
     output: Path | None,
     labels: Path | None,
     frames: str | None,
+    strict: bool,
     opacity: float,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Segment VIDEO: a file, a directory of images, a URL, /dev/video0, or - for standard input.
+    """Segment VIDEO: a file, an image, a directory of images, a URL, /dev/video0, or - for standard input.
 
-    Outputs appear whole, under their names, when they are done; after Ctrl-C, SIGTERM or SIGHUP, and when a live source
-    is lost, they hold what was done.
+    Images can also be named by a pattern in quotes, as 'frames/*.png' or frames/%05d.jpg; their label maps have their
+    names. Outputs appear whole, under their names, when they are done; after Ctrl-C, SIGTERM or SIGHUP, and when a live
+    source is lost, they hold what was done.
     """
-    from arseg_edge.runtime.source.open_source import open_source, shown
+    from arseg_edge.runtime.source.open_source import open_source
 
     if as_json and frames == "-":
         raise UsageError("--json and --frames - both want standard output: give --frames a file")
     unnamed = output is None and labels is None and frames is None
-    if unnamed and (video == "-" or "://" in video or video.startswith("/dev/")):
-        raise UsageError(f"{shown(video)} gives no name to an output: give -o, --labels or --frames")
-    with options.load() as segmenter, open_source(video) as source:
+    if unnamed:
+        check_named(video)
+    with options.load() as segmenter, open_source(video, strict=strict) as source:
         if unnamed:
-            # Resolved, so that a directory named . has a name too.
-            output = Path(f"{Path(video).resolve().stem}-labels.mp4")
+            output = default_output(source)
+        lines = Path(frames) if frames not in (None, "-") else None
+        check_targets(source, options.bundle_path, [each for each in (output, labels, lines) if each], labels)
         targets = [str(target) for target in (output, labels, frames) if target is not None]
-        _refuse_same_paths(video, targets)
         if options.model is None:
             click.echo("no bundle was named: this is the demo model, for road scenes (-m names another)", err=True)
         summary = Summary(source.name, str(options.bundle_path), segmenter.provider, segmenter.native, targets)
         try:
             _run(segmenter, source, output, labels, frames, opacity, summary)
         except (KeyboardInterrupt, SourceError) as error:
-            if isinstance(error, SourceError) and not source.live:
+            if isinstance(error, SourceError) and not (source.live or (strict and summary.frames)):
                 raise
             summary.interrupted = True
             # A video of no frames is not written.
@@ -79,17 +87,6 @@ def run(
             summary.show(as_json, to_stderr=frames == "-")
             raise
     summary.show(as_json, to_stderr=frames == "-")
-
-
-def _refuse_same_paths(video: str, targets: list[str]) -> None:
-    taken = {Path(video).resolve(): "the video itself"}
-    for target in targets:
-        if target == "-":
-            continue
-        path = Path(target).resolve()
-        if path in taken:
-            raise UsageError(f"{target} is {taken[path]}: name another output")
-        taken[path] = "named for two outputs"
 
 
 def _run(
@@ -113,8 +110,10 @@ def _run(
                     _append(sinks, result)
                     summary.add(result, output_ms=(time.perf_counter() - began) * 1e3)
                     check_interrupt()
+                    if source.strict:
+                        _check_whole(source)
             except SourceError as error:
-                if not source.live or not summary.frames:
+                if not (source.live or source.strict) or not summary.frames:
                     raise
                 lost = error  # raised when the outputs are whole
             check_interrupt()
@@ -142,6 +141,15 @@ def _append(sinks: list[Sink], result: Result) -> None:
                 raise
 
 
+def _check_whole(source: Source) -> None:
+    """Raise SourceError where anything of the source was lost."""
+    lost = [f"{count} {kind}" for kind, count in source.incidents.counts().items() if kind in _LOSSES]
+    if lost:
+        raise SourceError(
+            f"{source.name}: {', '.join(lost)}, and --strict stops there; repair it or run without --strict"
+        )
+
+
 def _sinks(
     segmenter: Segmenter,
     source: Source,
@@ -150,10 +158,13 @@ def _sinks(
     frames: str | None,
     opacity: float,
 ) -> Iterator[Sink]:
-    from arseg_edge.runtime.sinks import JsonLinesSink, LabelMapSink, OverlaySink
+    from arseg_edge.runtime.sinks import JsonLinesSink, LabelMapSink, OverlayPictureSink, OverlaySink
+    from arseg_edge.runtime.sinks.overlay_picture import PICTURE_SUFFIXES
 
     palette = np.array([each.colour for each in segmenter.classes], np.uint8)
-    if output is not None:
+    if output is not None and source.still and output.suffix.lower() in PICTURE_SUFFIXES:
+        yield OverlayPictureSink(output, palette, opacity)
+    elif output is not None:
         yield OverlaySink(output, palette, source.frame_rate, opacity)
     if labels is not None:
         yield LabelMapSink(labels, palette)

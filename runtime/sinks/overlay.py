@@ -18,8 +18,9 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, UsageError
+from arseg_edge.runtime.sinks.blend import Blend
 from arseg_edge.runtime.sinks.file_sink import FileSink
-from arseg_edge.runtime.sinks.palette import Palette, palette_table
+from arseg_edge.runtime.sinks.palette import Palette
 from arseg_edge.runtime.sinks.pending import PendingPath
 from arseg_edge.runtime.sinks.sink import ResultLike
 
@@ -63,14 +64,11 @@ class OverlaySink(FileSink):
         frame_rate: Fraction | None = None,
         opacity: float = 0.5,
     ) -> None:
-        if not 0 <= opacity <= 1:
-            raise UsageError(f"opacity {opacity} is not between 0 and 1; 0.5 shows frame and classes alike")
+        self._blend = Blend(palette, opacity)
         suffix = Path(path).suffix.lower()
         if suffix not in _CONTAINERS:
             raise UsageError(f"{os.fspath(path)!r} does not end as a video; use {', '.join(_CONTAINERS)}")
         self._format = _CONTAINERS[suffix]
-        self._colours = palette_table(palette)[:, np.newaxis]
-        self._opacity = opacity
         self._frame_rate = frame_rate
         self._encoder = _first_encoder()
         self._pending = PendingPath(path, state=_state_of)
@@ -83,7 +81,9 @@ class OverlaySink(FileSink):
             if self._container is None:
                 self._container, self._stream = self._open(result)
                 self._pts_offset = max(0, -result.pts)
-            frame = av.VideoFrame.from_ndarray(_padded_to_even(self._blend(result)), format="rgb24").reformat(
+            frame = av.VideoFrame.from_ndarray(
+                _padded_to_even(self._blend(result.rgb, result.labels)), format="rgb24"
+            ).reformat(
                 width=self._stream.width,
                 height=self._stream.height,
                 format="yuv420p",
@@ -102,11 +102,6 @@ class OverlaySink(FileSink):
             if keep:
                 self._container.mux(self._stream.encode())
         return keep
-
-    def _blend(self, result: ResultLike) -> npt.NDArray[np.uint8]:
-        colours = cv2.applyColorMap(result.labels, self._colours)
-        blend = cv2.addWeighted(colours, self._opacity, result.rgb, 1 - self._opacity, 0, dst=colours)
-        return np.asarray(blend, np.uint8)
 
     def _open(self, first: ResultLike) -> tuple[OutputContainer, VideoStream]:
         options = dict(_CLUSTERED)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from clips import sound, street_clip
 from conftest import Command
@@ -124,15 +127,79 @@ def test_a_video_is_not_written_over_itself(arseg: Command, clip: Path, tmp_path
     assert video.read_bytes() == clip.read_bytes()
 
 
+OTHER_NAMES: dict[str, Callable[[Path], str | Path]] = {
+    "dots": lambda video: video.parent / "." / video.name,
+    "symbolic link": lambda video: linked(video, Path.symlink_to),
+    "hard link": lambda video: linked(video, Path.hardlink_to),
+}
+
+
+def linked(video: Path, make: Callable[[Path, Path], None]) -> Path:
+    make(video.with_name("link.mp4"), video)
+    return video.with_name("link.mp4")
+
+
+@pytest.mark.parametrize("option", ["-o", "--frames"])
+@pytest.mark.parametrize("name", OTHER_NAMES)
+@pytest.mark.parametrize("as_url", [False, True])
+def test_no_name_of_the_video_is_written(
+    arseg: Command, clip: Path, tmp_path: Path, option: str, name: str, as_url: bool
+) -> None:
+    video = tmp_path / "own 1.mp4"
+    shutil.copy(clip, video)
+    target = OTHER_NAMES[name](video)
+    source = f"file://{tmp_path}/own%201.mp4" if as_url else video
+    before = sorted(tmp_path.iterdir())
+    assert_refused(arseg, 2, "the video itself", "run", source, "-m", TINY, option, target)
+    assert sorted(tmp_path.iterdir()) == before
+    assert video.read_bytes() == clip.read_bytes()
+
+
+def test_standard_input_is_not_written(clip: Path, tmp_path: Path) -> None:
+    video = tmp_path / "own.mp4"
+    shutil.copy(clip, video)
+    with video.open("rb") as stdin:
+        command = [sys.executable, "-m", "arseg_edge", "run", "-", "-m", str(TINY), "-o", str(video)]
+        done = subprocess.run(command, stdin=stdin, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is the video itself" in done.stderr
+    assert video.read_bytes() == clip.read_bytes()
+
+
+def test_images_and_bundles_are_not_written(arseg: Command, tmp_path: Path) -> None:
+    images = made(tmp_path, "images")
+    for number in range(2):
+        cv2.imwrite(str(images / f"{number}.png"), np.zeros((64, 96, 3), np.uint8))
+    (tmp_path / "same").symlink_to(images)
+    bundle = tmp_path / "tiny.arseg"
+    shutil.copy(TINY, bundle)
+    before = {path: path.read_bytes() for path in (*images.iterdir(), bundle)}
+    for source in (images, images / "*.png", images / "%d.png"):
+        assert_refused(arseg, 2, "an image of the source", "run", source, "-m", bundle, "--frames", images / "1.png")
+        assert_refused(arseg, 2, "holds the images of the source", "run", source, "-m", bundle, "--labels", images)
+        where = tmp_path / "same"
+        assert_refused(arseg, 2, "holds the images of the source", "run", source, "-m", bundle, "--labels", where)
+        assert_refused(arseg, 2, "is the bundle", "run", source, "-m", bundle, "--frames", bundle)
+    single = images / "0.png"
+    assert_refused(arseg, 2, "the video itself", "run", single, "-m", bundle, "-o", single)
+    assert {path: path.read_bytes() for path in (*images.iterdir(), bundle)} == before
+
+
+def test_two_outputs_by_two_names(arseg: Command, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to("b.mp4")
+    names = ["-o", tmp_path / "a.mp4", "--frames", tmp_path / "b.mp4"]
+    assert_refused(arseg, 2, "two outputs", "run", clip, "-m", TINY, *names)
+    maps = made(tmp_path, "maps")
+    inside = ["--labels", maps, "--frames", maps / "frames.jsonl"]
+    assert_refused(arseg, 2, "lies in the directory for label maps", "run", clip, "-m", TINY, *inside)
+
+
 def test_two_outputs_of_one_name(arseg: Command, clip: Path, tmp_path: Path) -> None:
     same = tmp_path / "o.mp4"
     assert_refused(arseg, 2, "two outputs", "run", clip, "-m", TINY, "-o", same, "--frames", same)
 
 
 def test_an_error_in_the_middle_leaves_nothing(arseg: Command, tmp_path: Path) -> None:
-    import cv2
-    import numpy as np
-
     images = made(tmp_path, "images")
     for number, size in enumerate(((64, 96), (64, 96), (8, 8))):
         cv2.imwrite(str(images / f"{number}.png"), np.zeros((*size, 3), np.uint8))

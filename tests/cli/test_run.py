@@ -94,6 +94,143 @@ def test_a_directory_of_images(
     assert len(video_times(images / "walk-labels.mp4")) == 3
 
 
+def write_images(folder: Path, names: list[str]) -> None:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), np.full((64, 96, 3), 20 * number, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("images", "maps"),
+    [
+        (["a.jpg", "b 1.png", "c.tif"], ["a.png", "b 1.png", "c.png"]),
+        (["a.jpg", "a.png", "b.png", "a.bmp"], ["a.bmp.png", "a.jpg.png", "a.png.png", "b.png"]),
+        (["l/1.png", "r/1.png", "r/2.png"], ["l/1.png", "r/1.png", "r/2.png"]),
+    ],
+)
+def test_label_maps_and_lines_have_the_names_of_images(
+    arseg: Command, tiny_bundle: Path, tmp_path: Path, images: list[str], maps: list[str]
+) -> None:
+    write_images(tmp_path / "walk", images)
+    pattern = tmp_path / "walk" / ("*/*" if "/" in images[0] else "*")
+    lines, labels = tmp_path / "f.jsonl", tmp_path / "maps"
+    assert arseg("run", pattern, "-m", tiny_bundle, "--frames", lines, "--labels", labels).code == 0
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert sorted(record["source"] for record in records) == sorted(images)
+    assert sorted(path.relative_to(labels).as_posix() for path in labels.rglob("*.png")) == maps
+    with arseg_edge.load(tiny_bundle) as segmenter:
+        colours = np.array([each.colour for each in segmenter.classes], np.uint8)
+        for result in segmenter.stream(pattern):
+            assert result.source_name in images
+            full, plain = labels / f"{result.source_name}.png", (labels / str(result.source_name)).with_suffix(".png")
+            png = cv2.cvtColor(cv2.imread(str(full if full.exists() else plain)), cv2.COLOR_BGR2RGB)
+            np.testing.assert_array_equal(png, colours[result.labels])
+
+
+def test_lines_of_a_video_have_no_source(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
+    assert "source" not in json.loads(arseg("run", clip, "-m", tiny_bundle, "--frames", "-").out.splitlines()[0])
+
+
+def test_an_image_gives_an_image(
+    arseg: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path, ["street.1.jpg"])
+    monkeypatch.chdir(tmp_path)
+    assert arseg("run", "street.1.jpg", "-m", tiny_bundle, "--opacity", "1").code == 0
+    with arseg_edge.load(tiny_bundle) as segmenter:
+        colours = np.array([each.colour for each in segmenter.classes], np.uint8)
+        (result,) = segmenter.stream(tmp_path / "street.1.jpg")
+    overlay = cv2.cvtColor(cv2.imread("street.1-labels.png"), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(overlay, colours[result.labels])
+    assert arseg("run", "street.1.jpg", "-m", tiny_bundle, "-o", "still.mp4").code == 0
+    assert len(video_times(Path("still.mp4"))) == 1
+    assert arseg("run", "street.1.jpg", "-m", tiny_bundle, "-o", "still.webp", "--opacity", "0").code == 0
+    assert cv2.PSNR(cv2.imread("still.webp"), cv2.imread("street.1.jpg")) > 40
+    assert arseg("run", tmp_path, "-m", tiny_bundle, "-o", "all.png").code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "still.mp4",
+        "still.webp",
+        "street.1-labels.png",
+        "street.1.jpg",
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["%02d.png", "*.png"])
+def test_the_overlay_of_a_pattern_is_named_after_its_directory(
+    arseg: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    write_images(tmp_path / "walk", ["01.png", "02.png", "10.png"])
+    monkeypatch.chdir(tmp_path)
+    assert arseg("run", f"walk/{pattern}", "-m", tiny_bundle).code == 0
+    assert len(video_times(tmp_path / "walk-labels.mp4")) == 3
+
+
+def test_an_overlay_of_a_long_name(
+    arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    video = Path("ä" * 125 + "x.mp4")  # 255 bytes, all that a name may have
+    video.symlink_to(clip)
+    assert arseg("run", video, "-m", tiny_bundle).code == 0
+    assert arseg("run", clip, "-m", tiny_bundle, "-o", "y" * 251 + ".mp4", "--labels", "z" * 255).code == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {video.name, "ä" * 122 + "-labels.mp4", "y" * 251 + ".mp4", "z" * 255}
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path) -> Path:
+    """Five images of which the third cannot be read."""
+    write_images(tmp_path / "walk", [f"{number}.png" for number in range(5)])
+    (tmp_path / "walk" / "2.png").write_bytes(b"no picture")
+    return tmp_path / "walk"
+
+
+def test_an_image_that_cannot_be_read_is_counted(
+    arseg: Command, tiny_bundle: Path, spoilt: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    overlay, lines = tmp_path / "o.mp4", tmp_path / "f.jsonl"
+    arguments = ["run", spoilt, "-m", tiny_bundle, "-o", overlay, "--frames", lines]
+    done = arseg(*arguments, "--json")
+    assert done.code == 0
+    assert (done.json["frames"], done.json["incidents"]) == (4, {"skipped": 1})
+    assert ["2.png: not an image" in message for message in caplog.messages] == [True]
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [record["reason"] for record in records] == ["first", None, "discontinuity", None]
+    assert len(video_times(overlay)) == 4
+    assert "skipped 1" in arseg(*arguments).out
+
+
+def test_strict_stops_and_keeps_what_was_done(arseg: Command, tiny_bundle: Path, spoilt: Path, tmp_path: Path) -> None:
+    overlay, lines = tmp_path / "o.mp4", tmp_path / "f.jsonl"
+    done = arseg("run", spoilt, "-m", tiny_bundle, "-o", overlay, "--frames", lines, "--strict")
+    assert done.code == 5
+    assert "2.png: not an image" in done.err.splitlines()[-1]
+    assert len(lines.read_text().splitlines()) == len(video_times(overlay)) == 2
+    assert f"wrote {overlay}" in done.out
+
+
+def test_strict_stops_at_a_damaged_video(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
+    with av.open(str(clip)) as before, av.open(str(tmp_path / "damaged.mp4"), "w") as after:
+        copy = after.add_stream_from_template(before.streams.video[0])
+        for number, packet in enumerate(before.demux(video=0)):
+            if packet.dts is not None:
+                data = bytes(packet)
+                damaged = (
+                    av.Packet(data[: len(data) // 2] + bytes(len(data) - len(data) // 2)) if number == 5 else packet
+                )
+                damaged.pts, damaged.dts, damaged.time_base = packet.pts, packet.dts, packet.time_base
+                damaged.stream = copy
+                after.mux(damaged)
+    arguments = ["run", tmp_path / "damaged.mp4", "-m", tiny_bundle, "-o", tmp_path / "o.mp4"]
+    whole = arseg(*arguments, "--json")
+    assert whole.code == 0
+    assert whole.json["incidents"]
+    done = arseg(*arguments, "--strict")
+    assert done.code == 5
+    assert "--strict stops there" in done.err.splitlines()[-1]
+    assert 0 < len(video_times(tmp_path / "o.mp4")) <= whole.json["frames"]
+
+
 def test_frames_on_standard_output(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
     done = arseg("run", clip, "-m", tiny_bundle, "--frames", "-")
     assert done.code == 0
