@@ -32,8 +32,10 @@ def load(
 
     Args:
         path: a bundle made by ``arseg-edge export``; None for the demo model (road scenes, CamVid's eleven classes).
-        providers: ``"auto"`` (also None), ``"cpu"``, ``"cuda"``, or ONNX Runtime's name of any other that it
-            offers, with options as ``(name, {option: value})``; of several, the first that loads.
+        providers: ``"auto"`` (also None): CUDA where this ONNX Runtime has it, else the CPU; or one by name, such as
+            ``"cpu"``, ``"cuda"``, ``"openvino"`` or ONNX Runtime's own name, with options as
+            ``(name, {option: value})``, which is this provider or an error; of several, the first that loads, with
+            a warning of those before it that do not.
         threads: of ONNX Runtime for one operator; None for the cores that this process may use.
         interval: the keyframe interval in frames; None for the bundle's own.
         scale: which LR branch, of a bundle with several; None for its first.

@@ -54,8 +54,8 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         "--provider",
         default="auto",
         show_default=True,
-        metavar="auto|cpu|cuda|NAME",
-        help="Execution provider; NAME is ONNX Runtime's own, with options as NAME:key=value,key=value.",
+        metavar="auto|cpu|cuda|openvino|NAME",
+        help="Execution provider; NAME is ONNX Runtime's, options are NAME:key=value,key=value.",
     ),
     "threads": functools.partial(
         click.option,

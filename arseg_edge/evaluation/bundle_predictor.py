@@ -14,9 +14,9 @@ from arseg_edge.evaluation.predictor import Frame, Labels, Motion
 from arseg_edge.onnx_bytes import without_fusion
 from arseg_edge.operators import Chaining
 from arseg_edge.palette import ClassSet
+from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import ProviderLike
 from arseg_edge.runtime.inference.sessions import load_sessions, open_session
-from arseg_edge.runtime.native import library_path
 from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.source.open_source import SourceLike
 from arseg_edge.runtime.stream import ResultStream
@@ -57,7 +57,7 @@ class BundlePredictor:
             alone = without_fusion(bundle.read(member))
         except ValueError as error:
             raise BundleError(f"{bundle.path}: {member}: {error}: export the bundle again") from None
-        library = library_path() if sessions.native else None
+        library = native_operators(sessions.provider)
         self._lr = open_session(alone, sessions.provider, threads, f"{bundle.path}: {member}", library)
         self.name = bundle.path.name
         self.classes = ClassSet(

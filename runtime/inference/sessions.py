@@ -15,16 +15,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
-from arseg_edge.errors import OperatorError, ProviderError
-from arseg_edge.runtime.inference.providers import (
-    CPU,
-    Provider,
-    ProviderLike,
-    candidates,
-    check_loaded,
-    warn_of_fallback,
-)
-from arseg_edge.runtime.native import library_path
+from arseg_edge.errors import ArsegError, OperatorError
+from arseg_edge.runtime.inference.native_operators import native_operators
+from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first_that_loads
 
 Frame = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -69,7 +62,7 @@ class Sessions:
             binding.bind_cpu_input("frame", batch)
             labels = _bind_labels(binding, size)
             if feature is None:
-                binding.bind_output("feature", self.provider.device)
+                binding.bind_output("feature", self.provider.device, self.provider.device_id)
             else:
                 # The last keyframe's place: of the same shape, and needed no longer.
                 binding.bind_ortvalue_output("feature", feature)
@@ -122,25 +115,18 @@ def load_sessions(
     low = bundle.manifest.low_resolution(scale)
     member = low.member
     nonkeyframe = bundle.read(member)
-    wanted, automatic = candidates(providers)
-    for position, provider in enumerate(wanted):
-        try:
-            # Elsewhere than on the CPU the function bodies serve: the native kernels would draw every
-            # tensor through the CPU's memory.
-            library = library_path() if native and provider.name == CPU else None
-            return Sessions(
-                provider,
-                library is not None,
-                low.scale,
-                open_session(keyframe, provider, threads, f"{bundle.path}: {KEYFRAME}", library),
-                open_session(nonkeyframe, provider, threads, f"{bundle.path}: {member}", library),
-            )
-        except ProviderError as error:
-            if position == len(wanted) - 1:
-                raise
-            if automatic:
-                warn_of_fallback(provider, error)
-    raise AssertionError("unreachable: the last provider either loads or raises")
+
+    def load(provider: Provider) -> Sessions:
+        library = native_operators(provider) if native else None
+        return Sessions(
+            provider,
+            library is not None,
+            low.scale,
+            open_session(keyframe, provider, threads, f"{bundle.path}: {KEYFRAME}", library),
+            open_session(nonkeyframe, provider, threads, f"{bundle.path}: {member}", library),
+        )
+
+    return first_that_loads(providers, load)[1]
 
 
 def open_session(
@@ -153,9 +139,11 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """Return a session for ``model``, with the native ``library`` and further ``options`` if they are given.
 
+    ``library`` is what ``native_operators`` gave for this provider, which ONNX Runtime is known to take.
+
     Raises:
         ProviderError: the provider does not load.
-        OperatorError: ONNX Runtime does not take the graph or the library.
+        OperatorError: ONNX Runtime does not take the graph.
     """
     options = options or onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -164,25 +152,17 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A planned block would come on top of what the arena keeps from the first, unplanned run.
     options.enable_mem_pattern = False
+    if library is not None:
+        options.register_custom_ops_library(str(library))
     try:
-        if library is not None:
-            options.register_custom_ops_library(str(library))
+        return provider.session(model, options)
+    except ArsegError:
+        raise
     except Exception as error:
-        raise OperatorError(
-            f"{library}: ONNX Runtime {onnxruntime.__version__} does not take the native library "
-            f"({_short(error)}): set ARSEG_EDGE_NATIVE=0 to go without it"
-        ) from error
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=provider.with_cpu())
-    except Exception as error:
-        if provider.name != CPU and provider.name.removesuffix("ExecutionProvider") in str(error):
-            raise ProviderError(f"{provider.name} does not load ({_short(error)}): check its driver") from error
         raise OperatorError(
             f"{name}: ONNX Runtime {onnxruntime.__version__} does not load it ({_short(error)}): "
             "update onnxruntime, or export the bundle again"
         ) from error
-    check_loaded(provider, session)
-    return session
 
 
 def _batch(frame: Frame) -> Frame:

@@ -109,9 +109,7 @@ def _function(name: str) -> Callable[..., int] | None:
 
 
 @cache
-def _declared(loaded: ctypes.CDLL, name: str) -> Callable[..., int] | None:
-    # Sources can be newer than the library that was built from them.
-    function: Any = getattr(loaded, name, None)
-    if function is not None:
-        function.argtypes, function.restype = _ARGUMENTS[name], ctypes.c_int
-    return cast("Callable[..., int] | None", function)
+def _declared(loaded: ctypes.CDLL, name: str) -> Callable[..., int]:
+    function: Any = getattr(loaded, name)
+    function.argtypes, function.restype = _ARGUMENTS[name], ctypes.c_int
+    return cast("Callable[..., int]", function)

@@ -1,7 +1,8 @@
 """The native library, built from the C++ beside this file: kernels for ONNX Runtime, and parts of motion.
 
 It is optional. Every operator is in the model as a function of standard ONNX operators too, and motion is in Python
-too; they run where the library was not built, or where ``ARSEG_EDGE_NATIVE=0`` turns it off.
+too; they run where the library was not built, where ``ARSEG_EDGE_NATIVE=0`` turns it off, and where it does not load,
+is refused by ONNX Runtime, or was built from other sources; then one warning says so.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ import contextlib
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Final
+
+INTERFACE: Final = 2
+"""Of the sources beside this file, as ``interface.h`` has it; a library with another number is not used."""
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 _NAME = f"libarseg_ops{_SUFFIX}"
+
+
+class NativeLibraryWarning(UserWarning):
+    """The native library is there, and is not fit for use."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +48,25 @@ class NativeState:
 
 
 def library_path() -> Path | None:
-    """The library to register with a session, or ``None`` where it is turned off or missing.
+    """The library to register with a session, or ``None`` where it is turned off, missing, or not fit for use.
 
-    ``ARSEG_EDGE_NATIVE=0`` turns it off; the variable is read at each call.
+    ``ARSEG_EDGE_NATIVE=0`` turns it off; the variable is read at each call. Of a library that is there and not fit
+    for use a :class:`NativeLibraryWarning` tells once.
     """
-    return None if _turned_off() else _find()
+    path = None if _turned_off() else _find()
+    if path is None:
+        return None
+    reason = _examined(path).reason
+    if reason:
+        warn_once(path, reason)
+        return None
+    return path
 
 
 def library() -> ctypes.CDLL | None:
-    """The library itself, for its functions that are called from Python; ``None`` also where it does not load."""
+    """The library itself, for its functions that are called from Python; ``None`` where there is no path to it."""
     path = library_path()
-    return None if path is None else _loaded(path)
+    return None if path is None else _examined(path).library
 
 
 def state() -> NativeState:
@@ -58,16 +76,52 @@ def state() -> NativeState:
         return NativeState(None, False, "not built: this install had no C++ compiler", None)
     if _turned_off():
         return NativeState(path, False, "turned off by ARSEG_EDGE_NATIVE=0", None)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        return NativeState(path, False, f"does not load: {error}", None)
-    library.arseg_simd.restype = ctypes.c_char_p
-    level = library.arseg_simd()
+    found = _examined(path)
+    if found.library is None:
+        return NativeState(path, False, found.reason, None)
+    level = found.library.arseg_simd()
     if level is None:
         wanted = os.environ.get("ARSEG_EDGE_SIMD", "")
         return NativeState(path, False, f"ARSEG_EDGE_SIMD={wanted} names a level that cannot run here", None)
     return NativeState(path, True, "", level.decode())
+
+
+@cache
+def warn_once(path: Path, reason: str) -> None:
+    """Tell, once for each library and reason, that what it does is done without it."""
+    warnings.warn(
+        f"the native library {path} is not used, everything runs more slowly: it {reason}",
+        NativeLibraryWarning,
+        stacklevel=3,
+    )
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """A library, or the reason why there is none."""
+
+    library: ctypes.CDLL | None
+    reason: str
+
+
+@cache
+def _examined(path: Path) -> _Examined:
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        return _Examined(None, f"does not load ({' '.join(str(error).split())}): install arseg-edge again")
+    try:
+        interface = int(library.arseg_interface())
+    except AttributeError:
+        interface = 0
+    if interface != INTERFACE:
+        return _Examined(
+            None,
+            f"was built from other sources than these (its interface is {interface}, theirs {INTERFACE}): "
+            "build it again, or install arseg-edge again",
+        )
+    library.arseg_simd.restype = ctypes.c_char_p
+    return _Examined(library, "")
 
 
 def _turned_off() -> bool:
@@ -90,11 +144,3 @@ def _candidates() -> Iterator[Path]:
     yield from sorted(built, key=lambda path: path.stat().st_mtime, reverse=True)
     with contextlib.suppress(metadata.PackageNotFoundError):
         yield Path(str(metadata.distribution("arseg-edge").locate_file(f"arseg_edge/runtime/native/{_NAME}")))
-
-
-@cache
-def _loaded(path: Path) -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError:
-        return None

@@ -25,9 +25,9 @@ from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.errors import SourceError
 from arseg_edge.onnx_bytes import ending_at, matmul_model
 from arseg_edge.results import Result
+from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import CPU, Provider
 from arseg_edge.runtime.inference.sessions import load_sessions, open_session
-from arseg_edge.runtime.native import library_path
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
 from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.source.location import scheme, shown
@@ -118,7 +118,7 @@ def run_bench(
     size = frames[0].decoded.height, frames[0].decoded.width
     progress("loading")
     startup, peak = _fresh_process(bundle, video, threads, interval)
-    native = library_path() is not None
+    native = native_operators(Provider(CPU)) is not None
     ar = _segmenter(bundle, threads, interval, native=True)
     hr = _segmenter(bundle, threads, 1, native=True)
     bodies = _segmenter(bundle, threads, interval, native=False)
@@ -190,10 +190,10 @@ class _Alone:
     """Single sessions on fixed inputs, without a pipeline around them."""
 
     def __init__(self, bundle: Bundle, threads: int, frames: Sequence[MotionFrame]) -> None:
-        self._library = library_path()
         self._threads = threads
         self._nonkeyframe = bundle.read(bundle.manifest.low_resolution(None).member)
         provider = Provider(CPU)
+        self._library = native_operators(provider)
         self._hr = open_session(bundle.read(KEYFRAME), provider, threads, KEYFRAME, self._library)
         self._ar = open_session(self._nonkeyframe, provider, threads, "nonkeyframe.onnx", self._library)
         lr = ending_at(self._nonkeyframe, "lr_feature", without=("Creff", "SegmentationLabels"))

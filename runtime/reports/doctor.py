@@ -11,16 +11,20 @@ import av
 import numpy as np
 import onnxruntime
 
+from arseg_edge.errors import ArsegError
 from arseg_edge.onnx_bytes import tiny_model
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
-from arseg_edge.runtime.inference.providers import CPU, CUDA
+from arseg_edge.runtime.inference.native_operators import operators_state
+from arseg_edge.runtime.inference.plugins import installed_plugins
+from arseg_edge.runtime.inference.providers import AZURE, CPU, CUDA, first_that_loads
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
-from arseg_edge.runtime.native import NativeState, state
+from arseg_edge.runtime.native import NativeState
 
 _PACKAGES = (
     "arseg-edge",
     "onnxruntime",
     "onnxruntime-gpu",
+    "onnxruntime-openvino",
     "numpy",
     "av",
     "opencv-python-headless",
@@ -55,20 +59,23 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at this device; every provider that ONNX Runtime lists runs a tiny model."""
+    """Look at this device; every provider of ONNX Runtime's own and of plugin packages runs a tiny model."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    plugins = installed_plugins()
+    versions |= {plugin.package: plugin.version for plugin in plugins}
     for library, version in av.library_versions.items():
         if library in ("libavcodec", "libavformat"):
             versions[library] = ".".join(map(str, version))
-    providers = tuple(check_provider(name) for name in onnxruntime.get_available_providers())
+    own = [name for name in onnxruntime.get_available_providers() if name != AZURE]
+    providers = tuple(check_provider(name) for name in (*own, *(plugin.short_name for plugin in plugins)))
     decoders = {name: _decoder(name) for name in _DECODERS}
     encoder = next((name for name in ("libx264", "libopenh264") if name in av.codecs_available), None)
-    native = state()
+    native = operators_state()
     return Diagnosis(
         versions,
         usable_cores(),
@@ -81,15 +88,15 @@ def diagnose() -> Diagnosis:
 
 
 def check_provider(name: str) -> ProviderCheck:
-    """Run ``Relu`` on the provider; a session that quietly went to the CPU counts as failed."""
+    """Run ``Relu`` on the provider, named as for ``--provider``; a session that quietly went to the CPU failed."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     x = np.array([-1.0, 0.0, 1.0, 2.0], np.float32)
     try:
-        session = onnxruntime.InferenceSession(tiny_model(), options, providers=[name])
-        if name not in session.get_providers():
-            return ProviderCheck(name, False, "does not load: its driver or a library is missing")
+        _, session = first_that_loads(name, lambda provider: provider.session(tiny_model(), options))
         (y,) = session.run(None, {"x": x})
+    except ArsegError as error:
+        return ProviderCheck(name, False, str(error))
     except Exception as error:  # whatever a provider's libraries throw is the answer to the question
         return ProviderCheck(name, False, " ".join(str(error).split())[:200])
     if not np.array_equal(y, np.maximum(x, 0)):

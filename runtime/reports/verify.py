@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
-from arseg_edge.errors import BundleError, OperatorError, ProviderError
+from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.golden import Expected, GoldenClip, golden_of, tolerances
 from arseg_edge.onnx_bytes import with_outputs
-from arseg_edge.runtime.inference.providers import CPU, Provider, ProviderLike, candidates, warn_of_fallback
+from arseg_edge.runtime.inference.native_operators import native_operators
+from arseg_edge.runtime.inference.providers import CPU, Provider, ProviderLike, first_that_loads
 from arseg_edge.runtime.inference.sessions import open_session
-from arseg_edge.runtime.native import library_path
 
 # The stage that an operator ends; a stage that is off where those before it are right names its operator.
 _INNER = ("lr_feature", "logits")
@@ -75,38 +76,40 @@ def verify(
     """
     golden, allowed = golden_of(bundle), tolerances(bundle.manifest)
     models = {name: bundle.read(name) for name in bundle.manifest.members if name.endswith(".onnx")}
-    wanted, automatic = candidates(providers)
-    for position, provider in enumerate(wanted):
-        library = library_path() if provider.name == CPU else None
-        try:
-            findings = _replay(models, golden, provider, threads, library, allowed)
-        except ProviderError as error:
-            if position == len(wanted) - 1:
-                raise
-            if automatic:
-                warn_of_fallback(provider, error)
-            continue
-        break
+
+    def replay(provider: Provider) -> tuple[Path | None, tuple[Finding, ...]]:
+        library = native_operators(provider)
+        return library, _replay(models, golden, provider, threads, library, allowed)
+
+    provider, (library, findings) = first_that_loads(providers, replay)
     blame = None
     first_bad = next((finding for finding in findings if not finding.passed), None)
     if first_bad is not None:
         plain = provider.name == CPU and library is None
         reference = () if plain else _replay(models, golden, Provider(CPU), threads, None, allowed)
-        blame = _blame(first_bad, provider, library is not None, reference)
+        bodies: Sequence[Finding] = ()
+        if library is not None and provider.name != CPU:
+            bodies = _replay(models, golden, provider, threads, None, allowed)
+        blame = _blame(first_bad, provider, library is not None, reference, bodies)
     return Verification(provider.name, library is not None, findings, blame)
 
 
-def _blame(bad: Finding, provider: Provider, native: bool, reference: Sequence[Finding]) -> str:
-    """Return what is off, knowing whether standard operators on the CPU get the same stage right."""
+def _blame(
+    bad: Finding, provider: Provider, native: bool, reference: Sequence[Finding], bodies: Sequence[Finding]
+) -> str:
+    """Return what is off, knowing whether standard operators get the same stage right: on the CPU, on the provider."""
     stage = f"{bad.stage} in {bad.member}"
-    right_on_cpu = any(
-        finding.passed
-        for finding in reference
-        if (finding.member, finding.frame, finding.stage) == (bad.member, bad.frame, bad.stage)
-    )
-    if not right_on_cpu:
+
+    def right_in(findings: Sequence[Finding]) -> bool:
+        return any(
+            finding.passed
+            for finding in findings
+            if (finding.member, finding.frame, finding.stage) == (bad.member, bad.frame, bad.stage)
+        )
+
+    if not right_in(reference):
         return f"{stage}: {bad.member} itself, or this onnxruntime ({onnxruntime.__version__}); export it again"
-    if native:
+    if native and (provider.name == CPU or right_in(bodies)):
         return (
             f"{stage}: {_SUSPECTS.get(bad.stage, bad.stage)} of the native library; ARSEG_EDGE_NATIVE=0 goes without it"
         )

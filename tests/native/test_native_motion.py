@@ -14,7 +14,6 @@ from operator_session import require_library
 
 from arseg_edge.runtime import native
 from arseg_edge.runtime.motion import PublishedChain
-from arseg_edge.runtime.motion import native as motion_native
 from arseg_edge.runtime.motion.native import RECORD, chain_published, grid_vectors
 from arseg_edge.runtime.motion.vectors import INTRA, BlockMotion, ListedVectors, block_motion, listed_vectors
 
@@ -264,6 +263,7 @@ def test_null_is_refused(missing: int) -> None:
 # The library itself
 
 
+@pytest.mark.filterwarnings("ignore::arseg_edge.runtime.native.NativeLibraryWarning")
 def test_a_library_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"not a library")
@@ -271,9 +271,3 @@ def test_a_library_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tm
         monkeypatch.setattr(native, "_find", lambda found=found: found)
         assert native.library() is None
         assert not chained()
-
-
-def test_a_library_older_than_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_the_functions = ctypes.CDLL(None)
-    monkeypatch.setattr(motion_native, "library", lambda: without_the_functions)
-    assert not chained()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from onnx import TensorProto
 from operator_session import operator_session, require_library
 from test_creff import random_inputs
 
+import arseg_edge
 from arseg_edge.runtime import native
 
 
@@ -76,10 +79,47 @@ def test_a_missing_library_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch
     assert "compiler" in state.reason
 
 
-def test_a_broken_library_is_said_to_be_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    broken = tmp_path / require_library().name
+def write_broken(folder: Path) -> Path:
+    broken = folder / require_library().name
     broken.write_bytes(b"not a library")
-    monkeypatch.setattr(native, "_find", lambda: broken)
+    return broken
+
+
+def write_stale(folder: Path) -> Path:
+    """The library as a build of other sources would be: it says another interface number, or none."""
+    stale = folder / require_library().name
+    stale.write_bytes(require_library().read_bytes().replace(b"arseg_interface\0", b"arseg_different\0"))
+    return stale
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"), [(write_broken, "does not load"), (write_stale, "was built from other sources")]
+)
+def test_a_library_that_is_not_fit_for_use_is_done_without_and_told_once(
+    write: Callable[[Path], Path],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tiny_bundle: Path,
+) -> None:
+    path = write(tmp_path)
+    monkeypatch.setattr(native, "_find", lambda: path)
     state = native.state()
-    assert not state.enabled
-    assert "does not load" in state.reason
+    assert (state.path, state.enabled, state.simd) == (path, False, None)
+    assert state.reason.startswith(reason)
+    with pytest.warns(native.NativeLibraryWarning, match=f"{path} is not used.* it {reason}.*again") as caught:
+        segmenter = arseg_edge.load(tiny_bundle, providers="cpu")
+    assert len(caught) == 1
+    with warnings.catch_warnings(), segmenter:
+        warnings.simplefilter("error")  # motion does not tell it again
+        assert not segmenter.native
+        assert segmenter.step(np.zeros((64, 96, 3), np.uint8)).labels.shape == (64, 96)
+        assert native.library() is None
+
+
+def test_the_librarys_interface_is_that_of_the_sources() -> None:
+    header = Path(native.__file__).with_name("interface.h").read_text()
+    assert f"kInterface = {native.INTERFACE};" in header
+    library = native.library()
+    assert library is not None
+    assert library.arseg_interface() == native.INTERFACE

@@ -12,7 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from arseg_edge.runtime.inference.providers import CPU, CUDA
+from arseg_edge.runtime.inference.plugins import Plugin
+from arseg_edge.runtime.inference.providers import AZURE, CPU, CUDA
 from arseg_edge.runtime.native import NativeState
 from arseg_edge.runtime.reports import doctor
 from arseg_edge.runtime.reports.doctor import ProviderCheck, check_provider, diagnose
@@ -38,7 +39,8 @@ class Session:
 
 def test_this_device() -> None:
     found = diagnose()
-    assert [check.name for check in found.providers] == onnxruntime.get_available_providers()
+    own = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
+    assert [check.name for check in found.providers][: len(own)] == own
     assert ProviderCheck(CPU, True, None) in found.providers
     assert found.versions["arseg-edge"] == metadata.version("arseg-edge")
     assert found.versions["libavcodec"] == ".".join(map(str, av.library_versions["libavcodec"]))
@@ -51,13 +53,15 @@ def test_this_device() -> None:
 def test_every_provider_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
 
-    def session(model: bytes, options: Any, providers: Sequence[str]) -> Session:
-        ran.extend(providers)
-        if providers[0] == FAKE:
+    def session(model: bytes, options: Any, providers: Sequence[tuple[str, Any]]) -> Session:
+        names = [name for name, _ in providers]
+        ran.append(names[0])
+        if names[0] == FAKE:
             raise RuntimeError("no\nsuch device")
-        return Session(providers, np.float32([0, 0, 1, 2]))
+        return Session(names, np.float32([0, 0, 1, 2]))
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [FAKE, CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [FAKE, CUDA, AZURE, CPU])
+    monkeypatch.setattr(doctor, "installed_plugins", list)
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     found = diagnose()
     assert ran == [FAKE, CUDA, CPU]
@@ -79,16 +83,28 @@ def test_every_provider_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_provider_that_does_not_work(monkeypatch: pytest.MonkeyPatch, session: Session, reason: str) -> None:
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [FAKE, CPU])
     check = check_provider(FAKE)
     assert not check.works
     assert check.reason is not None
     assert reason in check.reason
 
 
+def test_plugin_packages_are_listed_and_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed_plugins", lambda: [Plugin("fake", "1.2")])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    found = diagnose()
+    assert found.versions["onnxruntime-ep-fake"] == "1.2"
+    (check,) = (check for check in found.providers if check.name == "fake")
+    assert not check.works  # there is no such package to import
+
+
 def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(doctor, "check_provider", lambda name: ProviderCheck(name, False, "broken"))
-    monkeypatch.setattr(doctor, "state", lambda: NativeState(Path("libarseg_ops.so"), False, "turned off", None))
+    monkeypatch.setattr(
+        doctor, "operators_state", lambda: NativeState(Path("libarseg_ops.so"), False, "turned off", None)
+    )
     monkeypatch.setattr(av, "codecs_available", {"hevc"})
     monkeypatch.setattr(metadata, "version", lambda name: "1")
     found = diagnose()
@@ -108,7 +124,7 @@ def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_advice_where_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
-    monkeypatch.setattr(doctor, "state", lambda: NativeState(Path("libarseg_ops.so"), True, "", "avx2"))
+    monkeypatch.setattr(doctor, "operators_state", lambda: NativeState(Path("libarseg_ops.so"), True, "", "avx2"))
     versions = dict.fromkeys(("onnxruntime", "numpy", "av"), "1")
 
     def version(name: str) -> str:

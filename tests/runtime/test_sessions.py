@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import arseg_edge
 from arseg_edge.bundle import Bundle, read_bundle, write_bundle
 from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.onnx_bytes import tiny_model
-from arseg_edge.runtime.inference import sessions as sessions_module
+from arseg_edge.runtime.inference import native_operators
 from arseg_edge.runtime.inference.sessions import Sessions, load_sessions
+from arseg_edge.runtime.native import NativeLibraryWarning, NativeState
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 STILL = np.zeros((64, 96, 2), np.float32)
@@ -73,9 +75,19 @@ def test_a_library_that_onnxruntime_does_not_take(
 ) -> None:
     library = tmp_path / "libarseg_ops.so"
     library.write_bytes(b"no library")
-    monkeypatch.setattr(sessions_module, "library_path", lambda: library)
-    with pytest.raises(OperatorError, match=r"libarseg_ops\.so.*ARSEG_EDGE_NATIVE=0"):
-        loaded(tiny_bundle)
+    monkeypatch.setattr(native_operators, "library_path", lambda: library)
+    monkeypatch.setattr(native_operators, "state", lambda: NativeState(library, True, "", "avx2"))
+    with pytest.warns(NativeLibraryWarning, match=r"libarseg_ops\.so is not used.*refused by ONNX Runtime") as caught:
+        sessions = loaded(tiny_bundle)
+    assert not sessions.native
+    sessions.run_keyframe(PICTURE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not loaded(tiny_bundle).native  # once is enough
+    assert len(caught) == 1
+    found = native_operators.operators_state()
+    assert (found.path, found.enabled, found.simd) == (library, False, None)
+    assert "refused by ONNX Runtime" in found.reason
 
 
 def test_the_native_library_can_be_turned_off(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

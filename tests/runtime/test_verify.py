@@ -317,7 +317,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, member: str, stages: set[str]) -> Non
 def test_an_operator_of_the_native_library(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, member: str, stages: set[str], suspect: str
 ) -> None:
-    monkeypatch.setattr(verify_module, "library_path", lambda: LIBRARY)
+    monkeypatch.setattr(verify_module, "native_operators", lambda provider: LIBRARY)
     spoil(monkeypatch, member, stages)
     outcome = verify(bundle, providers="cpu")
     assert outcome.native

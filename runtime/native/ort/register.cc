@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "export.h"
+#include "interface.h"
 #include "operators/operators.h"
 #include "ort/adapter.h"
 
@@ -73,3 +74,5 @@ ARSEG_EXPORT const char* arseg_simd() {
     return nullptr;
   }
 }
+
+ARSEG_EXPORT int arseg_interface() { return arseg::kInterface; }
