@@ -2,5 +2,6 @@
 
 from arseg_edge.export.exporter import export_bundle
 from arseg_edge.export.families import Family, register_family
+from arseg_edge.palette import ClassSet
 
-__all__ = ["Family", "export_bundle", "register_family"]
+__all__ = ["ClassSet", "Family", "export_bundle", "register_family"]

@@ -24,17 +24,29 @@ from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.palette import ClassSet
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
-"""A ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict of tensors or arrays."""
+"""A ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict of tensors or arrays.
+
+Of a file that holds several state dicts, ``FILE:KEY`` is the one under that key (of one inside another, ``KEY.KEY``).
+"""
 
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
 _CLASSES = "classes"
 _NAMED = 3  # keys that an error message lists of each kind
 _LONGEST_KEY = 200
+_STATE_DICT = "state_dict"
+_DEEPEST = 3
+"""Dicts within dicts that a state dict is looked for in."""
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel, ``AveragedModel`` and ``torch.compile`` put in front of parameters' names."""
+_AVERAGED = "n_averaged"
+"""What ``AveragedModel`` keeps beside them."""
+_OWN_WRAPPER = re.compile(r"^(?:(?:model|module|_orig_mod)\.)+")
+"""The same, and the attribute that a training program keeps a network under."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state dict: keys without ``DataParallel``'s ``module.``, float32 or whole numbers, all finite."""
+    """A state dict: keys without what PyTorch's wrappers put in front, float32 or whole numbers, all finite."""
 
     name: str
     """Where it is from, for messages: the file's name."""
@@ -51,17 +63,20 @@ class Checkpoint:
 def read_checkpoint(source: Source, name: str = "state dict") -> Checkpoint:
     """Return what ``source`` holds; ``name`` is what messages call a source that is not a file.
 
-    Of a pickle nothing but tensors is loaded. A dict that holds the state dict under ``state_dict`` is
-    unwrapped. Raises ``CheckpointError`` for a file that is missing, unreadable or more than tensors, and
-    for values that are not finite numbers.
+    Of a pickle nothing but tensors is loaded. A dict that holds a state dict, under ``state_dict`` or any other key, is
+    unwrapped. Raises ``CheckpointError`` for a file that is missing, unreadable or more than tensors, for one that
+    holds no state dict or several, and for values that are not finite numbers.
     """
     if isinstance(source, Mapping):
         return _checkpoint(name, source, None)
-    path = Path(source)
+    path, key = Path(source), None
+    if not path.exists() and ":" in path.name:
+        file, _, key = os.fspath(source).rpartition(":")
+        path = Path(file)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {kind}: give a .pth, .pt or .safetensors file")
-    return _checkpoint(path.name, _read(path), file_sha256(path))
+    return _checkpoint(path.name, _read(path), file_sha256(path), key)
 
 
 def state_dict_for(classes: ClassSet, network: nn.Module) -> Mapping[str, Tensor]:
@@ -111,10 +126,49 @@ def _read(path: Path) -> object:
         raise CheckpointError(f"{path} is not a readable checkpoint ({reason}): copy or download it again") from error
 
 
-def _checkpoint(name: str, content: object, sha256: str | None) -> Checkpoint:
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+def _checkpoint(name: str, content: object, sha256: str | None, key: str | None = None) -> Checkpoint:
+    if isinstance(content, Mapping):
+        found = _state_dicts(content)
+        if key is None and not _is_state_dict(content) and found:
+            key = _the_one(name, found)
+        if key is not None:
+            if key not in found:
+                there = f"it has {', '.join(found)}" if found else "it has none"
+                raise CheckpointError(f"{name} has no state dict under {key!r}: {there}")
+            content = found[key]
+            name = name if key == _STATE_DICT else f"{name}:{key}"
     return Checkpoint(name, _clean(name, content), sha256, _classes(name, _metadata(content).get(_CLASSES)))
+
+
+def _is_state_dict(content: Mapping[Any, Any]) -> bool:
+    values = content.values()
+    return any(isinstance(value, Tensor | np.ndarray) for value in values) and not any(
+        isinstance(value, Mapping) for value in values
+    )
+
+
+def _state_dicts(content: Mapping[Any, Any], depth: int = _DEEPEST) -> dict[str, Mapping[Any, Any]]:
+    """Return the state dicts inside a dict, by their keys; those inside of others have both keys, with a dot."""
+    found: dict[str, Mapping[Any, Any]] = {}
+    for key, value in content.items():
+        # An optimiser's state is under numbers.
+        if not isinstance(key, str) or not isinstance(value, Mapping) or not value:
+            continue
+        if all(isinstance(each, str) for each in value) and _is_state_dict(value):
+            found[key] = value
+        elif depth > 1:
+            found |= {f"{key}.{inner}": each for inner, each in _state_dicts(value, depth - 1).items()}
+    return found
+
+
+def _the_one(name: str, found: Mapping[str, Mapping[Any, Any]]) -> str:
+    """Return the key of the only state dict, or of the one that is called so."""
+    if len(found) > 1 and _STATE_DICT not in found:
+        example = next(iter(found))
+        raise CheckpointError(
+            f"{name} holds several state dicts ({_some(list(found))}): name one, as {name}:{example}, or save it alone"
+        )
+    return _STATE_DICT if _STATE_DICT in found else next(iter(found))
 
 
 def _classes(name: str, content: object) -> ClassSet | None:
@@ -135,15 +189,28 @@ def _clean(name: str, content: object) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         kind = f"{'an empty ' if isinstance(content, Mapping) else ''}{type(content).__name__}"
         raise CheckpointError(f"{name} holds no state dict but {kind}: save model.state_dict()")
+    if not _is_state_dict(content) and any(isinstance(value, Mapping) for value in content.values()):
+        keys = _some([str(key)[:40] for key in content])
+        raise CheckpointError(f"{name} holds no state dict under any of its keys ({keys}): save model.state_dict()")
     tensors: dict[str, Tensor] = {}
     for key, value in content.items():
-        stripped = str(key).removeprefix("module.")
+        stripped = _unwrapped(str(key))
+        if stripped == _AVERAGED:
+            continue
         if len(stripped) > _LONGEST_KEY or not stripped.isprintable():
             raise CheckpointError(f"{name}: {stripped[:40]!r}… is no parameter's name: save a state dict")
         if stripped in tensors:
-            raise CheckpointError(f"{name} has {stripped} twice, with and without 'module.': keep one")
+            prefix = next((each for each in _WRAPPERS if each in str(key)), _WRAPPERS[0])
+            raise CheckpointError(f"{name} has {stripped} twice, with and without {prefix!r}: keep one")
         tensors[stripped] = _tensor(name, stripped, value)
     return tensors
+
+
+def _unwrapped(key: str) -> str:
+    """Return a parameter's name without what wrappers put in front; compiled parts have it further inside, too."""
+    while prefix := next((each for each in _WRAPPERS if key.startswith(each)), None):
+        key = key.removeprefix(prefix)
+    return key.replace("._orig_mod.", ".")
 
 
 def _tensor(name: str, key: str, value: object) -> Tensor:
@@ -166,9 +233,21 @@ def _layout(family: Family, fused: bool) -> dict[str, torch.Size]:
     return {key: value.shape for key, value in cast(nn.Module, network).state_dict().items()}
 
 
-def _completed(family: Family, tensors: Mapping[str, Tensor], fused: bool) -> dict[str, Tensor]:
+def _named_as_in(layout: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under the network's names, which may differ in wrappers' prefixes in front."""
+    bare = {_OWN_WRAPPER.sub("", key): key for key in layout}
+    found = {_OWN_WRAPPER.sub("", key): value for key, value in tensors.items()}
+    if len(bare) < len(layout) or len(found) < len(tensors):  # then prefixes tell parameters apart
+        return dict(tensors)
+    return {bare.get(key, key): value for key, value in found.items()}
+
+
+def _completed(
+    family: Family, layout: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], fused: bool
+) -> dict[str, Tensor]:
     """Return the tensors under all the names that the family's network has for them."""
-    completed = {key: value for key, value in tensors.items() if fused or not key.startswith(family.unused_in_hr)}
+    named = _named_as_in(layout, tensors)
+    completed = {key: value for key, value in named.items() if fused or not key.startswith(family.unused_in_hr)}
     for one, other in family.same_weights:
         for there, missing in ((one, other), (other, one)):
             for key in [key for key in completed if key.startswith(there)]:
@@ -201,7 +280,7 @@ def _some(keys: list[str]) -> str:
 
 def _mismatch(family: Family, checkpoint: Checkpoint, fused: bool) -> _Mismatch:
     wanted = _layout(family, fused)
-    found = {key: value.shape for key, value in _completed(family, checkpoint.tensors, fused).items()}
+    found = {key: value.shape for key, value in _completed(family, wanted, checkpoint.tensors, fused).items()}
     return _Mismatch(
         missing=[key for key in wanted if key not in found],
         unexpected=[key for key in found if key not in wanted],
@@ -213,15 +292,17 @@ def _mismatch(family: Family, checkpoint: Checkpoint, fused: bool) -> _Mismatch:
     )
 
 
-def family_of(family: str | Family | None, hr: Checkpoint, ar: Checkpoint) -> Family:
+def family_of(family: str | Family | None, hr: Checkpoint, ar: Checkpoint | None) -> Family:
     """Return the family of two checkpoints: a name's, or recognised where it is None; one handed in is checked.
+
+    ``ar`` is None where there is no more than the HR checkpoint.
 
     A family that takes the classes of its data is returned for those that the checkpoints name.
 
     Raises ``CheckpointError`` for files that were trained for different classes, and as ``recognise_family`` and
     ``find_family`` do.
     """
-    if hr.classes is not None and ar.classes is not None and hr.classes.names != ar.classes.names:
+    if hr.classes is not None and ar is not None and ar.classes is not None and hr.classes.names != ar.classes.names:
         ours, theirs = (", ".join(each.names) for each in (hr.classes, ar.classes))
         raise CheckpointError(
             f"{hr.name} was trained for the classes {ours}, {ar.name} for {theirs}: give an LR checkpoint "
@@ -233,31 +314,34 @@ def family_of(family: str | Family | None, hr: Checkpoint, ar: Checkpoint) -> Fa
     return _for_classes_of(found, hr, ar) if isinstance(family, str) else found
 
 
-def _for_classes_of(family: Family, hr: Checkpoint, ar: Checkpoint) -> Family:
-    classes = hr.classes or ar.classes
+def _for_classes_of(family: Family, hr: Checkpoint, ar: Checkpoint | None) -> Family:
+    classes = hr.classes or (ar.classes if ar else None)
     return family if classes is None or family.for_classes is None else family.for_classes(classes)
 
 
-def recognise_family(hr: Checkpoint, ar: Checkpoint) -> Family:
-    """Return the registered family that both checkpoints fit, by the names and shapes of their tensors.
+def recognise_family(hr: Checkpoint, ar: Checkpoint | None) -> Family:
+    """Return the registered family that the checkpoints fit, by the names and shapes of their tensors.
 
     Raises ``CheckpointError`` when none does, with how they differ from the nearest, or when several do.
     """
     candidates = [_for_classes_of(family, hr, ar) for family in families()]
-    known = [(family, _mismatch(family, hr, False), _mismatch(family, ar, True)) for family in candidates]
+    nothing = _Mismatch([], [], [])
+    known = [
+        (family, _mismatch(family, hr, False), _mismatch(family, ar, True) if ar else nothing) for family in candidates
+    ]
     fitting = [family for family, of_hr, of_ar in known if not of_hr and not of_ar]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         names = ", ".join(family.name for family in fitting)
-        raise CheckpointError(f"{hr.name} and {ar.name} fit several families: name one of {names}")
-    if any(not _mismatch(family, ar, False) and not _mismatch(family, hr, True) for family in candidates):
+        files = f"{hr.name} and {ar.name} fit" if ar else f"{hr.name} fits"
+        raise CheckpointError(f"{files} several families: name one of {names}")
+    if ar and any(not _mismatch(family, ar, False) and not _mismatch(family, hr, True) for family in candidates):
         raise CheckpointError(f"{hr.name} and {ar.name} are swapped: give the one without fusion as HR")
     nearest, of_hr, of_ar = min(known, key=lambda entry: len(entry[1]) + len(entry[2]))
-    details = "; ".join(f"{file.name} has {found}" for file, found in ((hr, of_hr), (ar, of_ar)) if found)
-    raise CheckpointError(
-        f"no known family fits; for {nearest.name}, the nearest, {details}: give two files of one family"
-    )
+    details = "; ".join(f"{file.name} has {found}" for file, found in ((hr, of_hr), (ar, of_ar)) if file and found)
+    remedy = "give two files of one family" if ar else "give a known family's, or name your own family"
+    raise CheckpointError(f"no known family fits; for {nearest.name}, the nearest, {details}: {remedy}")
 
 
 def load_hr(family: Family, checkpoint: Checkpoint) -> SegmentationNetwork:
@@ -283,5 +367,6 @@ def _load(family: Family, checkpoint: Checkpoint, network: SegmentationNetwork, 
     module = cast(nn.Module, network)
     # Where a layer has two names and their weights differ, the name that the network registers last counts,
     # as with PyTorch's own loading.
-    module.load_state_dict(_completed(family, checkpoint.tensors, fused))
+    layout = {key: value.shape for key, value in module.state_dict().items()}
+    module.load_state_dict(_completed(family, layout, checkpoint.tensors, fused))
     return network

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from numbers import Integral, Real
 from pathlib import Path
 from typing import cast
 
@@ -40,7 +41,9 @@ from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.onnx_file import OLDEST_ONNXRUNTIME, to_onnx
 from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
-from arseg_edge.export.parity import Branch, compare, golden_clip, refuse_beyond_tolerance
+from arseg_edge.export.own_forward import check_forward
+from arseg_edge.export.parity import Branch, compare, golden_clip, parity_tolerance, refuse_beyond_tolerance
+from arseg_edge.export.untrained import untrained_ar
 from arseg_edge.manifest import (
     FORMAT_VERSION,
     ClassInfo,
@@ -59,6 +62,7 @@ SCALES = (0.3, 0.9)
 _DYNAMIC_EXAMPLE = (64, 96)
 # The second is odd in one direction and no multiple of 8 in either; neither is the size of the example.
 _DYNAMIC_PARITY_SIZES = ((96, 128), (135, 214))
+_CLIPS = (random_clip, structured_clip)
 _MACS_SIZE = (720, 960)
 _TOOLS = ("arseg-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
@@ -66,33 +70,39 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of how many steps are behind."""
 
 LrSource = Source | Mapping[float, Source]
+_LrSources = Mapping[float, Source | None]
+"""By scale; None for an LR network that no training made."""
 
 
 def export_bundle(
     family: str | Family | None,
     *,
     hr: Source,
-    lr: LrSource,
+    lr: LrSource | None = None,
     out: str | os.PathLike[str],
     size: tuple[int, int] | None = None,
     scale: float | Sequence[float] = 0.5,
     interval: int = 12,
     half_weights: bool = False,
+    untrained: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
     """Turn HR and LR + CReFF weights into one bundle, and return it.
 
     Args:
-        family: a published family's name, one of your own, or None to recognise it from the weights' names.
+        family: a published family's name, one of your own (also as ``"package.module:attribute"``), or None to
+            recognise it from the weights' names.
         hr: the HR checkpoint: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict.
         lr: the LR + CReFF checkpoint likewise; ``{scale: checkpoint}`` for several LR scales, each with
-            weights of its own.
+            weights of its own; None with ``untrained``.
         out: the bundle to write, ``NAME.arseg``.
         size: (height, width) of the frames, or None for any size.
         scale: the LR scale or scales, 0.3 … 0.9, where ``lr`` does not name them; the first is the default.
         interval: the keyframe interval that the bundle recommends.
         half_weights: store weights in half precision (``half_weights.py``): half the size, and a tolerance
             of 4e-3 in place of 1e-3.
+        untrained: for a first trial without an LR checkpoint: LR has HR's weights, and a fusion that needs no training
+            (``untrained.py``).
         progress: is told how far things are.
 
     Raises:
@@ -100,7 +110,8 @@ def export_bundle(
         SizeError: a size that cannot be exported.
         CheckpointError: weights that cannot be read or that fit no family.
         OperatorError: PyTorch cannot export a network, or ONNX Runtime not run it.
-        ParityError: ONNX Runtime's results differ from PyTorch's; no bundle is written.
+        ParityError: ONNX Runtime's results differ from PyTorch's, or labels from the network's own ``forward``; no
+            bundle is written.
         OutputError: the bundle cannot be written.
 
     Example::
@@ -111,7 +122,16 @@ def export_bundle(
     path = Path(out)
     if path.suffix != SUFFIX:
         raise UsageError(f"{path}: a bundle's name ends in {SUFFIX}: add it")
+    if untrained == (lr is not None):
+        raise UsageError(
+            "untrained, and an LR checkpoint: give one of them"
+            if untrained
+            else "no LR checkpoint: give lr, or untrained for a first trial without one"
+        )
     lr_sources = _by_scale(lr, scale)
+    interval = _whole(interval, "keyframe interval", "12")
+    if size is not None:
+        size = _size(size)
     _check_arguments(size, lr_sources, interval)
     check_writable(path)
     steps = _Steps(progress, total=len(lr_sources) + 7)
@@ -120,6 +140,11 @@ def export_bundle(
     weights = _read(family, hr, lr_sources)
     found = weights.family
     facts = _facts(found, interval)
+
+    sizes = [size] if size else list(_DYNAMIC_PARITY_SIZES)
+    check_forward(
+        found, weights.hr, [make(*each).frames[0] for make in _CLIPS for each in sizes], parity_tolerance(half_weights)
+    )
 
     steps.begin("counting multiply-accumulates")
     macs = count_macs(found, size or _MACS_SIZE, list(lr_sources))
@@ -139,9 +164,8 @@ def export_bundle(
         nonkeyframes[low] = Branch(low.member, model.SerializeToString(), network)
     keyframe = Branch(KEYFRAME, models[KEYFRAME].SerializeToString(), weights.hr)
 
-    sizes = [size] if size else list(_DYNAMIC_PARITY_SIZES)
     figures: list[ParityFigure] = []
-    for make in (random_clip, structured_clip):
+    for make in _CLIPS:
         clips = [make(*each) for each in sizes]
         steps.begin(f"comparing with PyTorch on {clips[0].name} input")
         figures.extend(compare(found, keyframe, nonkeyframes, clips, half_weights))
@@ -189,18 +213,24 @@ class _Weights:
     sources: Sources
 
 
-def _read(family: str | Family | None, hr: Source, lr: Mapping[float, Source]) -> _Weights:
+def _read(family: str | Family | None, hr: Source, lr: _LrSources) -> _Weights:
     hr_checkpoint = read_checkpoint(hr, "hr")
-    checkpoints: dict[float, Checkpoint] = {each: read_checkpoint(source, "lr") for each, source in lr.items()}
+    checkpoints: dict[float, Checkpoint | None] = {
+        each: None if source is None else read_checkpoint(source, "lr") for each, source in lr.items()
+    }
     first = next(iter(checkpoints.values()))
     found = family_of(family, hr_checkpoint, first)
+    network = load_hr(found, hr_checkpoint)
     return _Weights(
         found,
-        load_hr(found, hr_checkpoint),
-        {each: load_ar(found, checkpoint) for each, checkpoint in checkpoints.items()},
+        network,
+        {
+            each: load_ar(found, checkpoint) if checkpoint else untrained_ar(found, network)
+            for each, checkpoint in checkpoints.items()
+        },
         Sources(
             hr_checkpoint.sha256 or "",
-            {f"{each:g}": checkpoint.sha256 or "" for each, checkpoint in checkpoints.items()},
+            {f"{each:g}": (checkpoint and checkpoint.sha256) or "" for each, checkpoint in checkpoints.items()},
         ),
     )
 
@@ -270,14 +300,30 @@ class _Steps:
         self.begin("done")
 
 
-def _by_scale(lr: LrSource, scale: float | Sequence[float]) -> dict[float, Source]:
+def _by_scale(lr: LrSource | None, scale: float | Sequence[float]) -> _LrSources:
     if isinstance(lr, Mapping) and lr and all(isinstance(key, int | float) for key in lr):
         return {float(key): cast(Source, source) for key, source in lr.items()}
-    scales = [scale] if isinstance(scale, int | float) else list(scale)
-    return {float(each): cast(Source, lr) for each in scales}
+    scales = list(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else [scale]
+    for each in scales:
+        if isinstance(each, bool) or not isinstance(each, Real):
+            raise UsageError(f"LR scale {each!r} is no number: give one from {SCALES[0]} to {SCALES[1]}")
+    return {float(each): cast(Source | None, lr) for each in scales}
 
 
-def _check_arguments(size: tuple[int, int] | None, lr: Mapping[float, Source], interval: int) -> None:
+def _whole(value: object, what: str, example: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UsageError(f"{what} {value!r} is no whole number: give one, such as {example}")
+    return int(value)
+
+
+def _size(size: Sequence[int]) -> tuple[int, int]:
+    if isinstance(size, str) or not isinstance(size, Sequence) or len(size) != 2:
+        raise UsageError(f"size {size!r} is not (height, width): give both, such as (720, 960)")
+    height, width = (_whole(side, "size: side", "720") for side in size)
+    return height, width
+
+
+def _check_arguments(size: tuple[int, int] | None, lr: _LrSources, interval: int) -> None:
     if not lr:
         raise UsageError("no LR scale: name at least one, such as 0.5")
     for scale in lr:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict, cast
+from pathlib import Path
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import nn
@@ -18,6 +21,7 @@ from arseg_edge.export.models.cityscapes_psp18 import CityscapesPsp18
 from arseg_edge.export.models.edge import CHANNELS as EDGE_CHANNELS
 from arseg_edge.export.models.edge import STRIDE as EDGE_STRIDE
 from arseg_edge.export.models.edge import Edge, EdgeLr
+from arseg_edge.export.models.protocol import feature_of
 from arseg_edge.operators import Chaining, Sampling
 from arseg_edge.palette import CAMVID, CAMVID_11, CITYSCAPES, ClassSet
 
@@ -183,14 +187,45 @@ def families() -> tuple[Family, ...]:
 def find_family(family: str | Family) -> Family:
     """Return the family of that name; one that is handed in is checked and returned.
 
-    Raises ``UsageError`` for a name that is not registered, and for a family that breaks the protocol.
+    ``package.module:attribute`` names a family that this module has, which is imported from the working directory or
+    from what is installed.
+
+    Raises ``UsageError`` for a name that is not registered or cannot be imported, and for a family that breaks the
+    protocol.
     """
+    if isinstance(family, str) and ":" in family:
+        family = _imported(family)
     if isinstance(family, Family):
         check_family(family)
         return family
     if family not in _FAMILIES:
-        raise UsageError(f"unknown model family {family!r}: choose one of {', '.join(_FAMILIES)}")
+        raise UsageError(
+            f"unknown model family {family!r}: choose one of {', '.join(_FAMILIES)}, or name one of your own as "
+            "package.module:attribute"
+        )
     return _FAMILIES[family]
+
+
+def _imported(name: str) -> Family:
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # as "python -m" has it; the networks may import what lies beside them later
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # whatever a module of somebody's own raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UsageError(
+            f"family {name!r}: {module_name} cannot be imported ({reason}): name it as package.module:attribute, from "
+            "the folder that the package is in"
+        ) from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, Family):
+        others = ", ".join(key for key, value in vars(sys.modules[module_name]).items() if isinstance(value, Family))
+        has = f"it has {others}" if others else "it has none"
+        raise UsageError(f"family {name!r}: {attribute or 'nothing'} in {module_name} is no Family; {has}: name one")
+    return found
 
 
 def register_family(family: Family) -> None:
@@ -204,7 +239,8 @@ def register_family(family: Family) -> None:
 def check_family(family: Family) -> None:
     """Run the family's network on an image without data, to see that it does what the family says.
 
-    Raises ``UsageError`` with what is wrong: not a module, a part missing, or a shape that differs.
+    Raises ``UsageError`` with what is wrong: not a module, a part missing, or a shape that differs; ``OperatorError``
+    where the network does not run.
     """
     size = (64, 96)
     with torch.device("meta"), torch.no_grad():
@@ -218,7 +254,7 @@ def check_family(family: Family) -> None:
                 "offer what arseg_edge.export.models.SegmentationNetwork asks for"
             )
         _check_head(family, network.final_conv)
-        feature = network.eval().feature(torch.zeros(1, 3, *size))
+        feature = feature_of(cast(SegmentationNetwork, network.eval()), torch.zeros(1, 3, *size))
     # Networks round the size of the image up, each to its own multiple.
     smallest = [-(-length // family.stride) for length in size]
     fits = all(least <= length < 2 * least for length, least in zip(feature.shape[2:], smallest, strict=True))

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import SegmentationNetwork
+from arseg_edge.export.models.protocol import feature_of
 from arseg_edge.export.models.resizing import Size, lr_size
 from arseg_edge.manifest import Macs
 
@@ -34,7 +35,7 @@ def _count(network: SegmentationNetwork, size: Size) -> tuple[torch.Tensor, tupl
     counts = []
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
-            feature = network.feature(torch.zeros(1, 3, *size))
+            feature = feature_of(network, torch.zeros(1, 3, *size))
         counts.append(counter.get_total_flops() // 2)
         with FlopCounterMode(display=False) as counter:
             network.final_conv(feature)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from arseg_edge.errors import OperatorError
+from arseg_edge.export.models.pooling import ExportablePooling
 from arseg_edge.export.operators.bodies import attach_bodies
 from arseg_edge.export.operators.function import OPSET
 
@@ -49,7 +50,7 @@ def to_onnx(
     names = [*outputs, *inner]
     shapes = None if dynamic is None else tuple(dynamic.get(name, {}) for name in inputs)
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), _quiet(), ExportablePooling(module):
             program = torch.onnx.export(
                 module.eval(),
                 tuple(inputs.values()),
@@ -66,6 +67,8 @@ def to_onnx(
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
+        if isinstance(root, OperatorError):
+            raise root from error
         reason = str(root).strip().splitlines()[0] if str(root).strip() else type(root).__name__
         raise OperatorError(
             f"{type(module).__name__}: PyTorch cannot export it ({reason[:300]}): "

@@ -17,8 +17,10 @@ from arseg_edge.errors import OperatorError, ParityError
 from arseg_edge.export.clips import Clip
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
+from arseg_edge.export.models.protocol import feature_of
 from arseg_edge.export.models.resizing import lr_size, resize
 from arseg_edge.export.operators.segmentation_labels import resize_logits
+from arseg_edge.export.own_forward import FORWARD, forward_labels, normalised
 from arseg_edge.golden import Expected, GoldenClip, samples_of
 from arseg_edge.manifest import LowResolution, ParityFigure
 from arseg_edge.onnx_bytes import with_outputs
@@ -27,6 +29,11 @@ TOLERANCE = 1e-3
 """For tensors: the largest difference relative to the largest magnitude. For labels: the share that differs."""
 HALF_TOLERANCE = 4e-3
 """The same where weights are stored in half precision."""
+
+
+def parity_tolerance(half_weights: bool) -> float:
+    """Return what figures may be: ``TOLERANCE``, or ``HALF_TOLERANCE``."""
+    return HALF_TOLERANCE if half_weights else TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,6 @@ class Reference:
         self._family = family
         self._hr = hr
 
-    def _image(self, frame: NDArray[np.uint8]) -> Tensor:
-        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (self._family.mean, self._family.std))
-        return ((torch.from_numpy(frame).permute(2, 0, 1) / 255.0 - mean) / std)[None]
-
     def _labels(self, logits: Tensor, frame: NDArray[np.uint8]) -> Tensor:
         size = (frame.shape[0], frame.shape[1])
         return resize_logits(logits, size, **self._family.label_rule).argmax(dim=1).to(torch.uint8)
@@ -56,7 +59,7 @@ class Reference:
     @torch.no_grad()
     def keyframe(self, frame: NDArray[np.uint8]) -> dict[str, Tensor]:
         """Return ``feature`` and ``labels`` [1, H, W] of a frame uint8 [H, W, 3]."""
-        feature = self._hr.feature(self._image(frame))
+        feature = feature_of(self._hr, normalised(self._family, frame))
         return {"feature": feature, "labels": self._labels(self._hr.final_conv(feature), frame)}
 
     @torch.no_grad()
@@ -70,8 +73,8 @@ class Reference:
     ) -> dict[str, Tensor]:
         """Return ``lr_feature``, ``logits`` (of the last layer) and ``labels``; ``motion`` is [H, W, 2]."""
         height, width = frame.shape[:2]
-        image = resize(self._image(frame), lr_size(height, width, scale))
-        lr_feature = network.feature(image)
+        image = resize(normalised(self._family, frame), lr_size(height, width, scale))
+        lr_feature = feature_of(network, image)
         fusion = network.fuse_attention(lr_feature, keyframe_feature, torch.from_numpy(motion)[None])
         logits = network.final_conv(fusion.fused)
         return {"lr_feature": lr_feature, "logits": logits, "labels": self._labels(logits, frame)}
@@ -89,7 +92,7 @@ def compare(
     Raises:
         OperatorError: ONNX Runtime does not load or run a graph.
     """
-    tolerance = HALF_TOLERANCE if half_weights else TOLERANCE
+    tolerance = parity_tolerance(half_weights)
     reference = Reference(family, keyframe.network)
     key_session = _session(keyframe, ())
     sessions = {low: _session(branch, ("lr_feature", "logits")) for low, branch in nonkeyframes.items()}
@@ -98,6 +101,9 @@ def compare(
         expected_key = reference.keyframe(clip.frames[0])
         found_key = _run(key_session, frame=clip.frames[:1])
         figures.extend(_figures(KEYFRAME, clip, expected_key, found_key, tolerance))
+        own = forward_labels(family, keyframe.network, normalised(family, clip.frames[0]))
+        if own is not None:
+            figures.extend(_figures(KEYFRAME, clip, {FORWARD: own}, {FORWARD: found_key["labels"]}, tolerance))
         for low, branch in nonkeyframes.items():
             network = cast(FusionNetwork, branch.network)
             frame, motion = clip.frames[-1], clip.motion[-1]
@@ -150,7 +156,8 @@ def refuse_beyond_tolerance(figures: Sequence[ParityFigure]) -> None:
         raise ParityError(
             f"{worst.member}: {worst.stage} differs from PyTorch by {worst.error:.2e} (tolerance "
             f"{worst.tolerance:.0e}) on {worst.input} input at {worst.size[0]}x{worst.size[1]}, as do "
-            f"{len(bad) - 1} other figures: no bundle was written; check the network's last layer and upscaling"
+            f"{len(bad) - 1} other figures: no bundle was written; export for a fixed size, if some operation of the "
+            "network keeps the size that it was exported with"
         )
 
 
@@ -181,13 +188,13 @@ def _run(session: onnxruntime.InferenceSession, **inputs: NDArray[Any]) -> dict[
 
 def _one_line(what: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:300]
-    return f"{what} ({reason}): use another onnxruntime, or other operations in the network"
+    return f"{what} ({reason}): export for a fixed size, or use other operations in the network"
 
 
 def _error(stage: str, expected: NDArray[Any], found: NDArray[Any]) -> float:
     if expected.shape != found.shape:
         return float("inf")
-    if stage == "labels":
+    if stage in ("labels", FORWARD):
         return float(np.mean(expected != found))
     difference = np.abs(expected - found).max() / max(float(np.abs(expected).max()), 1e-12)
     return float(difference)

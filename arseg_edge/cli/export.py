@@ -17,13 +17,17 @@ from arseg_edge.errors import ModelError, UsageError
 @click.option(
     "--lr",
     "lr_paths",
-    required=True,
     multiple=True,
     type=click.Path(path_type=Path),
     help="The LR + CReFF checkpoint; repeat it with --scale for several LR scales.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.arseg")
-@click.option("--family", help="The model family. [default: recognised from the weights' names]")
+@click.option("--untrained", is_flag=True, help="In place of --lr, for a first trial: HR's weights for LR too.")
+@click.option(
+    "--family",
+    metavar="NAME|MODULE:ATTRIBUTE",
+    help="The model family, or where your own is.  [default: recognised from the weights' names]",
+)
 @click.option("--size", default="dynamic", show_default=True, metavar="HxW|dynamic", help="Frame size.")
 @click.option(
     "--scale",
@@ -39,6 +43,7 @@ def export(
     hr: Path,
     lr_paths: tuple[Path, ...],
     output: Path,
+    untrained: bool,
     family: str | None,
     size: str,
     scales: tuple[float, ...],
@@ -51,7 +56,9 @@ def export(
     The export compares itself with PyTorch; beyond the tolerance it writes nothing and exits with 6.
     """
     scales = scales or (0.5,)
-    if len(lr_paths) not in (1, len(scales)):
+    if untrained == bool(lr_paths):
+        raise UsageError("give --lr, the LR + CReFF checkpoint, or --untrained for a first trial without one")
+    if lr_paths and len(lr_paths) not in (1, len(scales)):
         raise UsageError(f"{len(lr_paths)} --lr beside {len(scales)} --scale: give one --lr for each --scale")
     if len(set(scales)) != len(scales):
         raise UsageError(f"--scale {' '.join(map(str, scales))}: name each LR scale once")
@@ -65,10 +72,12 @@ def export(
     bundle = export_bundle(
         family,
         hr=hr,
-        lr=dict(zip(scales, checkpoints, strict=True)),
+        lr=None if untrained else dict(zip(scales, checkpoints, strict=True)),
         out=output,
         size=parse_size(size),
+        scale=scales,
         interval=interval,
+        untrained=untrained,
         half_weights=half_weights,
         progress=_show_progress,
     )
@@ -86,6 +95,8 @@ def export(
         return
     megabytes = bundle.path.stat().st_size / 1e6
     click.echo(f"{bundle.path}: {bundle.manifest.family}, {megabytes:.0f} MB, largest error {worst:.1e}")
+    if untrained:
+        click.echo("LR is not trained: try the bundle, then train LR for its accuracy (arseg-edge train lr)", err=True)
     click.echo(f"next: arseg-edge run VIDEO -m {shlex.quote(str(bundle.path))}", err=True)
 
 

@@ -8,7 +8,7 @@ it looks at the LR feature alone, afterwards at the fused one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.resizing import lr_size, resize
 from arseg_edge.export.operators.motion_warp import motion_warp
+from arseg_edge.export.untrained import start_fusion
 from arseg_edge.training.batches import Batch
 from arseg_edge.training.cache import PairCache
 from arseg_edge.training.loop import Precision, autocast
@@ -128,32 +129,7 @@ def make_student(family: Family, teacher: nn.Module, from_teacher: bool = True, 
     if from_teacher:
         student.load_state_dict(teacher.state_dict(), strict=False)
         if fused:
-            _start_fusion(student)
+            start_fusion(student)
     head(student).load_state_dict(head(teacher).state_dict())
     head(student).requires_grad_(False)
     return student
-
-
-_KEYFRAME_SHARE = 0.9
-"""Of the fused feature, at the start: the warped feature is nearer to the teacher's than the LR feature is."""
-
-
-@torch.no_grad()
-def _start_fusion(student: nn.Module) -> None:
-    """Take the keyframe's feature as it is, and let attention go by what stands out from its surroundings.
-
-    Scores have no scale factor: from random weights their softmax picks random neighbours, a blur that training
-    hardly undoes. A feature less its surroundings is most like itself where it belongs.
-    """
-    edges, centre = torch.full((3, 3), -1 / 8), torch.zeros(3, 3)
-    edges[1, 1], centre[1, 1] = 1, _KEYFRAME_SHARE
-    fusion = cast(FusionNetwork, student).fuse_attention
-    for convolution, weight in (
-        (fusion.lr_query_conv, edges),
-        (fusion.hr_key_conv, edges),
-        (fusion.hr_value_conv, centre),
-    ):
-        convolution.weight.copy_(weight.expand_as(convolution.weight))
-        cast(Tensor, convolution.bias).zero_()
-    if hasattr(student, "start_small"):
-        cast(Any, student).start_small(1 - _KEYFRAME_SHARE)

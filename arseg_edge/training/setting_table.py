@@ -33,7 +33,7 @@ class Setting:
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {
-    "family": Setting(TEXT, "The model family; edge takes the data set's own classes."),
+    "family": Setting(TEXT, "The model family, or package.module:attribute; edge takes the data set's own classes."),
     # Data.
     "data": Setting(several(SOURCE), "A data set to train on; repeat it for several."),
     "exclude": Setting(several(TEXT), "Leave sequences out, by name or regular expression; repeatable."),

@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from arseg_edge.errors import OperatorError
 from arseg_edge.export.models.creff import CReFF
 
 
@@ -39,6 +40,22 @@ class SegmentationNetwork(Protocol):
 
     def feature(self, image: Tensor) -> Tensor:
         """Return what goes into ``final_conv``, float32 [N, C, h, w], for a normalised image [N, 3, H, W]."""
+
+
+def feature_of(network: SegmentationNetwork, image: Tensor) -> Tensor:
+    """Return ``network.feature(image)``.
+
+    Raises:
+        OperatorError: it fails, as it does where a network takes only some sizes.
+    """
+    try:
+        return network.feature(image)
+    except Exception as error:  # whatever a network of somebody's own raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise OperatorError(
+            f"{type(network).__name__}.feature fails on an image of {image.shape[2]}x{image.shape[3]} ({reason}): "
+            "let it take every size, or export for a fixed one"
+        ) from error
 
 
 class FusionNetwork(SegmentationNetwork, Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import golden
+import make_tiny_bundle
 import numpy as np
 import pytest
 import safetensors.torch
@@ -87,6 +89,83 @@ def test_state_dict_may_be_wrapped_half_precision_or_numpy() -> None:
         kernel = weights_of(loaded)["sp.conv1.conv.weight"]
         assert kernel.dtype == torch.float32
         np.testing.assert_allclose(kernel, arrays["module.sp.conv1.conv.weight"], rtol=1e-3, atol=1e-6)
+
+
+TINY = make_tiny_bundle.FAMILY
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.", "model.module.", "model._orig_mod."],
+)
+def test_prefixes_of_wrappers_are_left_out(prefix: str) -> None:
+    for fused, load in ((False, load_hr), (True, load_ar)):
+        expected = make_tiny_bundle.weights(0, fused=fused)
+        wrapped = read_checkpoint({prefix + key: value for key, value in expected.items()})
+        loaded = weights_of(load(TINY, wrapped))
+        assert all(torch.equal(loaded[key], value) for key, value in expected.items())
+        assert loaded.keys() == expected.keys()
+
+
+def test_a_compiled_part_and_averaged_weights_load() -> None:
+    expected = make_tiny_bundle.weights(0, fused=False)
+    compiled = {key.replace("first.", "first._orig_mod."): value for key, value in expected.items()}
+    averaged = {"n_averaged": torch.tensor(7), **{f"module.{key}": value for key, value in expected.items()}}
+    for state_dict in (compiled, averaged):
+        loaded = weights_of(load_hr(TINY, read_checkpoint(state_dict)))
+        assert all(torch.equal(loaded[key], value) for key, value in expected.items())
+
+
+class Holder(nn.Module):
+    """A network that keeps another under the name of a wrapper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = make_tiny_bundle.Tiny()
+        self.final_conv = self.model.final_conv
+        del self.model.final_conv
+
+    def feature(self, image: Tensor) -> Tensor:
+        return self.model.feature(image)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_a_wrappers_name_may_be_the_networks_own(prefix: str) -> None:
+    family = dataclasses.replace(TINY, network=Holder)
+    expected = weights_of(Holder())
+    assert {"model.first.weight", "final_conv.weight"} <= expected.keys()
+    loaded = weights_of(load_hr(family, read_checkpoint({prefix + key: value for key, value in expected.items()})))
+    assert all(torch.equal(loaded[key], value) for key, value in expected.items())
+
+
+OPTIMISER = {"state": {0: {"step": torch.zeros(1), "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "net", "ema", "params", "weights"])
+def test_a_state_dict_is_found_under_any_key(key: str, tmp_path: Path) -> None:
+    expected = make_tiny_bundle.weights(0, fused=False)
+    content = {"epoch": 3, key: expected, "optimizer": OPTIMISER, "step": torch.tensor(4)}
+    found = read_checkpoint(save_pth(content, tmp_path / "run"))
+    assert found.name == ("run.pth" if key == "state_dict" else f"run.pth:{key}")
+    assert torch.equal(found.tensors["first.weight"], expected["first.weight"])
+    assert found.tensors.keys() == expected.keys()
+
+
+def test_of_several_state_dicts_one_is_to_be_named(tmp_path: Path) -> None:
+    one, other = make_tiny_bundle.weights(0, fused=False), make_tiny_bundle.weights(1, fused=False)
+    content = {"model": one, "ema": {"decay": 0.9, "shadow": other}, "optimizer": OPTIMISER}
+    path = save_pth(content, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"holds several state dicts \(model, ema\.shadow\): name one, as run"):
+        read_checkpoint(path)
+    for key, expected in (("model", one), ("ema.shadow", other)):
+        found = read_checkpoint(f"{path}:{key}")
+        assert torch.equal(found.tensors["first.weight"], expected["first.weight"])
+        assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(CheckpointError, match=r"has no state dict under 'net': it has model, ema\.shadow"):
+        read_checkpoint(f"{path}:net")
+    # The usual name is the one that is meant.
+    found = read_checkpoint({"state_dict": one, "state_dict_ema": other})
+    assert torch.equal(found.tensors["first.weight"], one["first.weight"])
 
 
 def drop(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -199,6 +278,8 @@ def test_damaged_file_is_refused(save: Callable[..., Path], damage: Callable[[by
     [
         ({}, "holds no state dict but an empty dict"),
         ([1, 2], "holds no state dict but list"),
+        ({"epoch": 3, "optimizer": OPTIMISER}, r"no state dict under any of its keys \(epoch, optimizer\)"),
+        ({"_orig_mod.weight": torch.zeros(1), "weight": torch.zeros(1)}, "twice, with and without '_orig_mod.'"),
         ({"weight": "red"}, "weight is str, not numbers"),
         ({"weight": torch.zeros(2, dtype=torch.complex64)}, r"weight is torch\.complex64, not numbers"),
         ({"weight": torch.tensor([1.0, float("nan")])}, "weight has values that are NaN or infinite"),

@@ -54,6 +54,22 @@ def test_a_bundle_from_checkpoints(export: Export, tmp_path: Path) -> None:
     assert verify(bundle).passed
 
 
+def test_a_first_trial_without_an_lr_checkpoint(
+    export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ownnet.py").write_text("import make_tiny_bundle\nTINY = make_tiny_bundle.FAMILY\n")
+    monkeypatch.syspath_prepend(str(Path(make_tiny_bundle.__file__).parent))
+    own = ["--family", "ownnet:TINY"]
+    code, _, err = export("--untrained", "-o", "t.arseg", "--size", "64x96", "--scale", "0.5", "--scale", "0.3", *own)
+    assert code == 0, err
+    assert "LR is not trained" in err
+    bundle = read_bundle(tmp_path / "t.arseg")
+    assert bundle.manifest.family == "tiny"
+    assert [branch.scale for branch in bundle.manifest.scales] == [0.5, 0.3]
+    assert bundle.manifest.sources.lr == {"0.5": "", "0.3": ""}
+    assert verify(bundle).passed
+
+
 def test_half_weights(export: Export, tmp_path: Path) -> None:
     code, _, _ = export("--lr", "lr.pth", "-o", "half.arseg", "--size", "64x96", "--half-weights")
     assert code == 0
@@ -89,6 +105,9 @@ def test_beyond_the_tolerance_nothing_is_written(
     [
         (3, "none.pth", ["--lr", "none.pth", "-o", "t.arseg"]),
         (3, "lr", ["--lr", "hr.pth", "-o", "t.arseg"]),
+        (2, "--untrained", ["-o", "t.arseg"]),
+        (2, "--untrained", ["--lr", "lr.pth", "--untrained", "-o", "t.arseg"]),
+        (2, "no.such.module", ["--lr", "lr.pth", "-o", "t.arseg", "--family", "no.such.module:F"]),
         (2, "dream", ["--lr", "lr.pth", "-o", "t.arseg", "--family", "dream"]),
         (2, "720 960", ["--lr", "lr.pth", "-o", "t.arseg", "--size", "720 960"]),
         (3, "8x8", ["--lr", "lr.pth", "-o", "t.arseg", "--size", "8x8"]),
