@@ -200,8 +200,8 @@ def _clean(name: str, content: object) -> dict[str, Tensor]:
         if len(stripped) > _LONGEST_KEY or not stripped.isprintable():
             raise CheckpointError(f"{name}: {stripped[:40]!r}… is no parameter's name: save a state dict")
         if stripped in tensors:
-            prefix = next((each for each in _WRAPPERS if each in str(key)), _WRAPPERS[0])
-            raise CheckpointError(f"{name} has {stripped} twice, with and without {prefix!r}: keep one")
+            prefixes = " or ".join(map(repr, _WRAPPERS))
+            raise CheckpointError(f"{name} has {stripped} twice, with and without {prefixes}: keep one")
         tensors[stripped] = _tensor(name, stripped, value)
     return tensors
 
