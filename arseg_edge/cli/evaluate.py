@@ -181,6 +181,8 @@ def _print(report: EvaluationReport) -> None:
         for index, name in enumerate(report.classes.names)
     ]
     print_table(rows, header=("IoU of", *names))
+    if report.absent:
+        click.echo(f"left out of the means, as no labelled pixel is of them: {', '.join(report.absent)}")
     if not math.isnan(report.truth_consistency):
         click.echo()
         click.echo(f"temporal consistency of the truth itself: {report.truth_consistency:.2f}")

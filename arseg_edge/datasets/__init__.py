@@ -7,11 +7,23 @@ from pathlib import Path
 
 from arseg_edge.datasets import camvid, cityscapes, plain
 from arseg_edge.datasets.consistency import check_consistency
+from arseg_edge.datasets.presence import AbsentClassWarning, absent_classes, warn_of_absent
 from arseg_edge.datasets.selection import hold_out, without
 from arseg_edge.datasets.sequence import IGNORED, Dataset, LabelledSequence, read_image
 from arseg_edge.errors import DatasetError
 
-__all__ = ["IGNORED", "Dataset", "LabelledSequence", "hold_out", "open_dataset", "read_image", "without"]
+__all__ = [
+    "IGNORED",
+    "AbsentClassWarning",
+    "Dataset",
+    "LabelledSequence",
+    "absent_classes",
+    "hold_out",
+    "open_dataset",
+    "read_image",
+    "warn_of_absent",
+    "without",
+]
 
 
 def open_dataset(path: str | os.PathLike[str], split: str | None = None) -> Dataset:

@@ -6,6 +6,7 @@
       ground: [128, 64, 128]        # red, green, blue
       plant: "#006400"
       robot: [255, 0, 0]
+    values: {0: ground, 255: plant} # of grey labels, which value is which class; left out where they are in order
     ignored: [255, [0, 0, 0]]       # values and colours that count for no class; [255] where this is left out
     frame_rate: 30000/1001          # of image folders, a second; 25 where this is left out
     splits:                         # left out where there are none
@@ -13,6 +14,9 @@
       val: [west]
 
 Classes without colours are a list: ``classes: [ground, plant, robot]``.
+
+Without ``values``, the classes have the values from 0 on that are not ignored: with ``ignored: [0]`` the first class
+has 1. A mask of 0 and 255 needs ``values: {0: background, 255: person}``; several values may be one class.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from arseg_edge.palette import ClassSet, Colour, distinct_colours
 from arseg_edge.runtime.source.base import NOMINAL_RATE
 
 FILE: Final = "dataset.yaml"
-_KEYS: Final = ("classes", "ignored", "frame_rate", "splits")
+_KEYS: Final = ("classes", "values", "ignored", "frame_rate", "splits")
 _MOST_CLASSES: Final = 255
 _COLOUR_HINT: Final = 'give [red, green, blue], 0 to 255 each, or "#rrggbb" in quotes'
 
@@ -38,7 +42,11 @@ class Description:
     """What a ``dataset.yaml`` says."""
 
     classes: ClassSet
+    label_values: Mapping[int, int]
+    """Value in a grey label → class index."""
     ignored_values: frozenset[int]
+    assumes_ignored: bool
+    """Whether 255 is ignored because nothing says what it is."""
     ignored_colours: frozenset[Colour]
     frame_rate: Fraction
     splits: Mapping[str, tuple[str, ...]]
@@ -59,17 +67,26 @@ def read_description(path: Path) -> Description:
         if key not in _KEYS:
             raise DatasetError(f"{path}: unknown key {key!r}; use {', '.join(_KEYS)}")
     classes = _classes(path, content["classes"])
-    ignored = content.get("ignored", [255])
+    of_classes = _class_values(path, content["values"], classes) if "values" in content else None
+    assumed = [255] if of_classes is None or 255 not in of_classes else []
+    ignored = content.get("ignored", assumed)
     if not isinstance(ignored, list):
         raise DatasetError(f"{path}: ignored: {ignored!r} is no list; give values and colours, like [255, [0, 0, 0]]")
-    values = frozenset(_value(path, item, len(classes.names)) for item in ignored if isinstance(item, int))
+    values = frozenset(_value(path, "ignored", item) for item in ignored if isinstance(item, int))
+    if of_classes is None:
+        of_classes = _values_in_order(path, values, classes)
+    for value in sorted(values & of_classes.keys()):
+        name = classes.names[of_classes[value]]
+        raise DatasetError(f"{path}: ignored: {value} is the value of class {name!r}; change one of them")
     colours = frozenset(_colour(path, "ignored", item) for item in ignored if not isinstance(item, int))
     for colour in colours.intersection(classes.colours):
         name = classes.names[classes.colours.index(colour)]
         raise DatasetError(f"{path}: ignored: {list(colour)} is the colour of class {name!r}; change one of them")
     return Description(
         classes=classes,
+        label_values=of_classes,
         ignored_values=values,
+        assumes_ignored="ignored" not in content and bool(assumed),
         ignored_colours=colours,
         frame_rate=_rate(path, content.get("frame_rate", NOMINAL_RATE)),
         splits=_splits(path, content.get("splits", {})),
@@ -139,11 +156,30 @@ def _colour(path: Path, of: str, content: Any) -> Colour:
     return red, green, blue
 
 
-def _value(path: Path, content: int, class_count: int) -> int:
-    if isinstance(content, bool) or not class_count <= content <= 255:
-        raise DatasetError(
-            f"{path}: ignored: value {content!r}; give {class_count} to 255, as the classes have 0 to {class_count - 1}"
-        )
+def _class_values(path: Path, content: Any, classes: ClassSet) -> dict[int, int]:
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path}: values: {content!r}; give a class for each, like {{0: background, 255: person}}")
+    found: dict[int, int] = {}
+    for value, name in content.items():
+        if name not in classes.names:
+            raise DatasetError(f"{path}: values: {value}: {name!r} is none of the classes {', '.join(classes.names)}")
+        found[_value(path, "values", value)] = classes.names.index(name)
+    for index, name in enumerate(classes.names):
+        if index not in found.values():
+            raise DatasetError(f"{path}: values: class {name!r} has none; give it one, or remove the class")
+    return found
+
+
+def _values_in_order(path: Path, ignored: frozenset[int], classes: ClassSet) -> dict[int, int]:
+    free = [value for value in range(256) if value not in ignored]
+    if len(free) < len(classes.names):
+        raise DatasetError(f"{path}: ignored: leaves {len(free)} values for {len(classes.names)} classes; ignore fewer")
+    return {value: index for index, value in enumerate(free[: len(classes.names)])}
+
+
+def _value(path: Path, of: str, content: Any) -> int:
+    if type(content) is not int or not 0 <= content <= 255:
+        raise DatasetError(f"{path}: {of}: value {content!r}; give 0 to 255")
     return content
 
 

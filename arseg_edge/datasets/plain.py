@@ -11,7 +11,8 @@
     labels/west.png          the label of the still
 
 Labels are PNGs of the size of the frame. A grey one holds the number of the class in the list of ``dataset.yaml``,
-from 0; in any other, one with a palette as well, the colours count.
+from 0, or what its ``values`` say (a mask of 0 and 255: ``values: {0: background, 255: person}``); in any other, one
+with a palette as well, the colours count.
 
 A whole data set, made and opened:
 
@@ -75,8 +76,9 @@ def open_plain(path: Path, split: str | None) -> Dataset:
         name=f"{path.resolve().name} {split or ''}".rstrip(),
         classes=description.classes,
         sequences=tuple(_sequence(name, clips[name], path / "labels", description) for name in clips if name in wanted),
-        label_values={index: index for index in range(len(description.classes.names))},
+        label_values=description.label_values,
         ignored_values=description.ignored_values,
+        assumes_ignored=description.assumes_ignored,
         label_colours={
             **{colour: index for index, colour in enumerate(description.classes.colours)},
             **dict.fromkeys(description.ignored_colours, IGNORED),

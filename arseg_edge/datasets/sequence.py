@@ -94,6 +94,8 @@ class Dataset:
     """Values in a grey label image that become ``IGNORED``."""
     label_colours: Mapping[Colour, int] = field(default_factory=dict)
     """Colour in a coloured label image → class index, or ``IGNORED``."""
+    assumes_ignored: bool = False
+    """Whether 255 is among the ignored values because nothing says what it is."""
 
     def __post_init__(self) -> None:
         if not self.sequences:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg_edge.datasets import IGNORED, Dataset
+from arseg_edge.datasets import IGNORED, Dataset, absent_classes
 from arseg_edge.datasets.encode import Encoding
 from arseg_edge.errors import DatasetError, UsageError
 from arseg_edge.evaluation.clips import Clip, check_length, open_clip
@@ -56,6 +56,8 @@ class EvaluationReport:
     classes: ClassSet
     methods: Mapping[str, Scores]
     """``hr`` on every frame, ``lr`` alone, ``ar``, and where it was asked for ``ar-zero-motion``."""
+    absent: tuple[str, ...]
+    """Classes of the data set that no labelled pixel of the sequences has: they are left out of every mean."""
     truth_consistency: float
     """The share of pixels that the truth itself keeps; NaN where no two neighbours are labelled."""
 
@@ -72,6 +74,7 @@ class EvaluationReport:
             "frame_rates": [float(rate) for rate in self.frame_rates],
             "interval": self.encoding.interval,
             "shifts": list(self.shifts),
+            "absent_classes": list(self.absent),
             "labelled_pixels_by_distance": self.methods[HR].pixels.tolist(),
             "methods": {name: scores.as_dict(self.classes.names) for name, scores in self.methods.items()},
             "truth_consistency": round(self.truth_consistency, 3),
@@ -103,7 +106,7 @@ def evaluate(
 
     Raises:
         DatasetError: a sequence shorter than the interval, a label of another size than its image, a class that the
-            predictor does not have; files that cannot be read.
+            predictor does not have, or that has no pixel while 255 covers much; files that cannot be read.
         UsageError: a number of shifts that cannot be.
         SourceError, SizeError: a video that cannot be read, frames of a size that the networks do not take.
     """
@@ -113,6 +116,7 @@ def evaluate(
     for sequence in sequences:
         if isinstance(sequence.frames, tuple) and not sequence.is_still:
             check_length(sequence.name, len(sequence.frames), interval)
+    absent = absent_classes(dataclasses.replace(dataset, sequences=sequences))
     encoded = [sequence for sequence in sequences if isinstance(sequence.frames, tuple)]
     counting = _Counting(predictor, dataset, interval, zero_motion)
     rates = {sequence.name: frame_rate or sequence.frame_rate for sequence in sequences}
@@ -136,6 +140,7 @@ def evaluate(
         shifts=alignments,
         classes=predictor.classes,
         methods=counting.methods,
+        absent=absent,
         truth_consistency=100 * kept / compared if compared else math.nan,
     )
 

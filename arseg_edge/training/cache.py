@@ -147,5 +147,11 @@ def _digest(dataset: Dataset, items: list[Item], settings: PairSettings) -> str:
         for path in (*frames[: item.index + 1], item.sequence.labels[item.index]):
             state = path.stat()
             sources.append((str(path.resolve()), item.index, state.st_size, state.st_mtime_ns))
-    described = {"sources": sources, "settings": asdict(settings), "classes": dataset.classes.names}
+    meaning = {
+        "classes": dataset.classes.names,
+        "values": sorted(dataset.label_values.items()),
+        "ignored": sorted(dataset.ignored_values),
+        "colours": sorted(dataset.label_colours.items()),
+    }
+    described = {"sources": sources, "settings": asdict(settings), **meaning}
     return hashlib.sha256(json.dumps(described, default=str).encode()).hexdigest()[:16]

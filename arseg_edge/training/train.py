@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
+from arseg_edge.datasets import warn_of_absent
 from arseg_edge.errors import CheckpointError, UsageError
 from arseg_edge.export.checkpoint import load_hr, read_checkpoint
 from arseg_edge.export.families import Family, find_family
@@ -137,6 +138,9 @@ class _Begun:
 
     def pairs(self, inputs: Mapping[str, object]) -> Pairs:
         """Enter the folder and make the pairs, if they and ``inputs`` are what the run there began with."""
+        for dataset in self.data.train:
+            warn_of_absent(dataset, "the labels to train on")
+        warn_of_absent(replace(self.data.validation, assumes_ignored=False), "the labels to validate on")
         enter_folder(self.folder, self.settings, self.command, restart=self.restart)
         cache = self.settings.cache or self.folder.resolve().parent / "pairs"
         pairs = make_all_pairs(self.settings, self.data, cache, self.watcher.on_pairs)

@@ -63,6 +63,21 @@ def test_eval_as_json(arseg: Command, street: Path) -> None:
         assert len(scores["iou_by_class"]) == 11
 
 
+def test_classes_without_a_pixel_are_named(arseg: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    for name, picture in (("clips", np.zeros((96, 128, 3), np.uint8)), ("labels", np.zeros((96, 128), np.uint8))):
+        (folder / name).mkdir(parents=True)
+        cv2.imwrite(str(folder / name / "a.png"), picture)
+    (folder / "dataset.yaml").write_text("classes: [sky, road, car]\n")
+    arguments = ("eval", folder, "-m", BUNDLE, "--interval", "4", "--shifts", "1", "--threads", "1")
+    assert "left out of the means, as no labelled pixel is of them: road, car" in arseg(*arguments).out.splitlines()
+    assert arseg(*arguments, "--json").json["absent_classes"] == ["road", "car"]
+    cv2.imwrite(str(folder / "labels" / "a.png"), np.full((96, 128), 255, np.uint8))
+    done = arseg(*arguments)
+    assert (done.code, done.out) == (5, "")
+    assert "no pixel is 'sky', 'road' or 'car', while 100.0 % have the value 255" in done.err
+
+
 def test_distances_that_are_not_met_are_null(arseg: Command, tmp_path: Path) -> None:
     # A still, and one alignment: one distance.
     folder = write_camvid_street(tmp_path / "still", 1)

@@ -157,6 +157,7 @@ def test_report_as_json(tmp_path: Path) -> None:
     assert facts == {
         "model": "painted", "scale": 0.5, "dataset": "painted", "sequences": 1, "encoded": 1, "codec": "libx264",
         "bit_rate": 500_000, "frame_rates": [10.0], "interval": 4, "shifts": [0, 2],
+        "absent_classes": [],
         "labelled_pixels_by_distance": [2 * 56 * 96, 0, 2 * 56 * 96, 0],
     }  # fmt: skip
     assert set(methods) == {"hr", "lr", "ar"}

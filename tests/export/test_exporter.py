@@ -306,8 +306,8 @@ def test_weights_that_the_graph_does_not_have_are_noticed(
 ) -> None:
     real = parity.resize_logits
 
-    def tilted(logits: Tensor, size: tuple[int, int], *, upscale: int) -> Tensor:
-        return real(logits, size, upscale=upscale).flip(1)
+    def tilted(logits: Tensor, size: tuple[int, int], **rule: Any) -> Tensor:
+        return real(logits, size, **rule).flip(1)
 
     monkeypatch.setattr(parity, "resize_logits", tilted)
     with pytest.raises(ParityError, match="labels differs from PyTorch"):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 import yaml
@@ -253,6 +254,11 @@ def with_data(make: Callable[[Path], object]) -> Broken:
     return change
 
 
+def binary_masks(path: Path) -> None:
+    for label in (path / "labels").rglob("*.png"):
+        cv2.imwrite(str(label), 255 * cv2.imread(str(label), cv2.IMREAD_UNCHANGED))
+
+
 def set_classes(path: Path) -> None:
     (path / "dataset.yaml").write_text("classes: [one, two]\n")
 
@@ -279,6 +285,11 @@ BROKEN: dict[str, tuple[Broken, type[ArsegError], str]] = {
         ),
         DatasetError,
         r"dataset\.yaml: splits: 'train' is empty",
+    ),
+    "masks of 0 and 255": (
+        with_data(binary_masks),
+        DatasetError,
+        r"no pixel is 'disc', while .* % have the value 255, .*: set values: {0: ground, 255: disc} in dataset\.yaml",
     ),
     "no split": (
         lambda quick, _: replace(quick, data=(replace(quick.data[0], split="x"),)),
