@@ -59,6 +59,7 @@ from arseg_edge.manifest import (
 
 SMALLEST_SIDE, LARGEST_SIDE = 32, 8192
 SCALES = (0.3, 0.9)
+LARGEST_INTERVAL = 100_000
 _DYNAMIC_EXAMPLE = (64, 96)
 # The second is odd in one direction and no multiple of 8 in either; neither is the size of the example.
 _DYNAMIC_PARITY_SIZES = ((96, 128), (135, 214))
@@ -331,8 +332,9 @@ def _check_arguments(size: tuple[int, int] | None, lr: _LrSources, interval: int
             raise UsageError(f"LR scale {scale:g} is outside {SCALES[0]} … {SCALES[1]}: choose one inside")
         if round(scale, 4) != scale:
             raise UsageError(f"LR scale {scale!r} has more than four digits: round it")
-    if interval < 1:
-        raise UsageError(f"keyframe interval {interval} is below 1: choose 1 or more, such as 12")
+    if not 1 <= interval <= LARGEST_INTERVAL:
+        limit = "below 1" if interval < 1 else f"above {LARGEST_INTERVAL}"
+        raise UsageError(f"keyframe interval {interval} is {limit}: choose one between, such as 12")
     if size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size):
         raise SizeError(
             f"size {size[0]}x{size[1]} is outside {SMALLEST_SIDE} … {LARGEST_SIDE}: choose height and width inside"

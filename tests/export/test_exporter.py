@@ -334,6 +334,7 @@ def test_weights_that_the_graph_does_not_have_are_noticed(
         ({"size": (64,)}, UsageError, r"size \(64,\) is not \(height, width\)"),
         ({"lr": None}, UsageError, "no LR checkpoint: give lr, or untrained"),
         ({"untrained": True}, UsageError, "untrained, and an LR checkpoint: give one of them"),
+        ({"interval": 10**6}, UsageError, "keyframe interval 1000000 is above 100000"),
         ({"interval": 0}, UsageError, "keyframe interval 0 is below 1"),
         ({"family": "segformer"}, UsageError, "unknown model family 'segformer'"),
         ({"size": (16, 96)}, SizeError, "size 16x96 is outside 32 … 8192"),
