@@ -6,13 +6,10 @@ Each is installed in an environment of its own.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from environments import build_wheel, make_environment, run_in
 
 VERSIONS = {
     # 1.17 was built for NumPy 1.
@@ -39,10 +36,7 @@ with arseg_edge.load(threads=1) as segmenter:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT], check=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.mark.long
@@ -50,19 +44,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_versions_agree(wheel: Path, tmp_path: Path, native: str) -> None:
     found = {}
     for name, requirements in VERSIONS.items():
-        python = tmp_path / name / "bin" / "python"
-        subprocess.run([sys.executable, "-m", "venv", tmp_path / name], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", wheel, *requirements], check=True)
-        environment = {"ARSEG_EDGE_NATIVE": native, "PATH": "/usr/bin:/bin"}
+        python = make_environment(tmp_path / name, [wheel, *requirements])
+        variables = {"ARSEG_EDGE_NATIVE": native}
         run = [python, "-m", "arseg_edge", "verify", "--json", "--threads", "1"]
-        # Not from the checkout: there `python -m` takes the checkout's sources, and this is about the wheel.
-        out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
-        verified = json.loads(out)
-        assert verified["passed"]
+        assert json.loads(run_in(tmp_path, run, variables))["passed"]
         # The golden clip, whose motion is given: what OpenCV makes of a video differs between its versions.
-        run = [python, "-c", SCRIPT]
-        out = subprocess.run(run, check=True, env=environment, capture_output=True, cwd=tmp_path).stdout
-        version, used_native, digest = json.loads(out)
+        version, used_native, digest = json.loads(run_in(tmp_path, [python, "-c", SCRIPT], variables))
         assert used_native == (native == "1")
         found[version] = digest
     assert len(found) == len(VERSIONS)
