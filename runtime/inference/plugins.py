@@ -53,8 +53,8 @@ def find_plugin(short_name: str) -> Plugin | None:
 def plugin_devices(plugin: Plugin) -> tuple[str, tuple[Any, ...]]:
     """Let ONNX Runtime load a plugin; return its provider's name and the devices (``OrtEpDevice``) that it offers.
 
-    Where it offers none it is loaded once more under a name that ends in ``.virtual``: then it offers devices that
-    ONNX Runtime does not see on this machine. Of these a CPU is taken, which runs; others can only compile.
+    Where it offers none it is loaded once more under a name that ends in ``.virtual``: then it offers virtual devices,
+    which ONNX Runtime does not see on this machine. Of these a CPU runs; others can only compile, and are left out.
 
     Raises:
         ProviderError: it does not load, or offers no device here.
@@ -68,10 +68,9 @@ def plugin_devices(plugin: Plugin) -> tuple[str, tuple[Any, ...]]:
         path, name = str(module.get_library_path()), str(module.get_ep_names()[0])
         for suffix in ("", ".virtual"):
             onnxruntime.register_execution_provider_library(plugin.short_name + suffix, path)
-            offered = [each for each in onnxruntime.get_ep_devices() if each.ep_name == name]
-            usable = [each for each in offered if not suffix or device_type(each) == "CPU"]
-            if usable:
-                return name, tuple(usable)
+            offered = [each for each in onnxruntime.get_ep_devices() if each.ep_name == name and _runs(each)]
+            if offered:
+                return name, tuple(offered)
     except Exception as error:  # whatever a package or its libraries throw
         reason = " ".join(str(error).split())[:300]
         raise ProviderError(f"{plugin.package} {plugin.version} does not load ({reason}): install it again") from error
@@ -83,3 +82,7 @@ def plugin_devices(plugin: Plugin) -> tuple[str, tuple[Any, ...]]:
 def device_type(device: Any) -> str:
     """Return ``CPU``, ``GPU`` or ``NPU``."""
     return str(device.device.type.name)
+
+
+def _runs(device: Any) -> bool:
+    return device_type(device) == "CPU" or dict(device.device.metadata).get("is_virtual") != "1"

@@ -8,6 +8,7 @@ it: ``cuda`` for ``CUDAExecutionProvider``. Where the installed ONNX Runtime lac
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,10 +106,15 @@ class Provider:
         """
         try:
             if self.plugin is None:
-                session = onnxruntime.InferenceSession(model, options, providers=self.with_cpu())
+                named = self.with_cpu()
+                if self.name == OPENVINO and self.takes_native and options.intra_op_num_threads:
+                    named[0][1].setdefault("num_of_threads", str(options.intra_op_num_threads))
+                session = onnxruntime.InferenceSession(model, options, providers=named)
             else:
-                devices, rest = self._plugin_devices(self.plugin)
-                options.add_provider_for_devices(devices, {key: str(value) for key, value in rest.items()})
+                device, rest = self._plugin_device(self.plugin)
+                if self.name == OPENVINO and device_type(device) == "CPU":
+                    rest.setdefault("load_config", _openvino_config(options.intra_op_num_threads))
+                options.add_provider_for_devices([device], {key: str(value) for key, value in rest.items()})
                 session = onnxruntime.InferenceSession(model, options)
         except ProviderError:
             raise
@@ -120,7 +126,7 @@ class Provider:
         check_loaded(self, session)
         return session
 
-    def _plugin_devices(self, plugin: Plugin) -> tuple[list[Any], dict[str, Any]]:
+    def _plugin_device(self, plugin: Plugin) -> tuple[Any, dict[str, Any]]:
         """Return the device to use, and the options that do not choose one."""
         _, offered = plugin_devices(plugin)
         rest = dict(self.options)
@@ -131,7 +137,19 @@ class Provider:
                 f"{self.name}: {plugin.package} {plugin.version} offers no device_type {wanted!r} here, "
                 f"but {', '.join(dict.fromkeys(types))}: choose one of these"
             )
-        return [offered[types.index(wanted)]], rest
+        return offered[types.index(wanted)], rest
+
+
+def _openvino_config(threads: int) -> str:
+    """Return the settings of OpenVINO's plugin on a CPU.
+
+    By itself it takes all cores, and computes in bfloat16 where the processor can: labels then differ in percents.
+    OpenVINO built into an ONNX Runtime keeps single precision.
+    """
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    return json.dumps({"CPU": settings})
 
 
 def first_that_loads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,9 +34,16 @@ class Runtime:
         self.registered.append((name, path))
 
     def devices(self) -> list[Any]:
-        offered = [("CPU", CPU), *((kind, OPENVINO) for name, _ in self.registered for kind in self.offers[name])]
-        return [SimpleNamespace(ep_name=name, device=SimpleNamespace(type=SimpleNamespace(name=kind)))
-                for kind, name in offered]  # fmt: skip
+        # A type that ends in "?" is a virtual device's.
+        kinds = [kind for name, _ in self.registered for kind in self.offers[name]]
+        return [device(CPU, "CPU"), *(device(OPENVINO, kind) for kind in kinds)]
+
+
+def device(provider: str, kind: str) -> Any:
+    hardware = SimpleNamespace(
+        type=SimpleNamespace(name=kind.rstrip("?")), metadata={"is_virtual": "1"} if kind.endswith("?") else {}
+    )
+    return SimpleNamespace(ep_name=provider, device=hardware)
 
 
 @pytest.fixture
@@ -68,6 +76,8 @@ def let_it_offer(monkeypatch: pytest.MonkeyPatch, offers: Mapping[str, Sequence[
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
 
     class Options:
+        intra_op_num_threads = 3
+
         def add_provider_for_devices(self, devices: list[Any], options: dict[str, str]) -> None:
             runtime.added.append(([each.device.type.name for each in devices], options))
 
@@ -101,7 +111,12 @@ def test_a_plugin_by_name(site: Path, monkeypatch: pytest.MonkeyPatch, name: str
     assert provider.takes_native
     assert provider.device == "cpu"
     assert runtime.registered == [("openvino", "/the/plugin.so")]
-    assert runtime.added == [(["CPU"], {})]
+    ((kinds, options),) = runtime.added
+    assert kinds == ["CPU"]
+    # By itself it would take all cores, and bfloat16 where the processor has it.
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": "3"}
+    assert json.loads(options.pop("load_config")) == {"CPU": settings}
+    assert not options
     chosen(name)
     assert len(runtime.registered) == 1  # once for the process
 
@@ -115,6 +130,12 @@ def test_the_option_device_type_chooses_a_device(site: Path, monkeypatch: pytest
         chosen(("openvino", {"device_type": "GPU"}))
 
 
+def test_settings_of_ones_own_go_first(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = let_it_offer(monkeypatch, OFFERS)
+    chosen(("openvino", {"load_config": "{}"}))
+    assert runtime.added == [(["CPU"], {"load_config": "{}"})]
+
+
 def test_a_provider_that_onnxruntime_has_itself_goes_first(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_it_offer(monkeypatch, OFFERS)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [OPENVINO, CPU])
@@ -123,13 +144,13 @@ def test_a_provider_that_onnxruntime_has_itself_goes_first(site: Path, monkeypat
 
 
 def test_a_virtual_cpu_serves_where_no_device_is_offered(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = let_it_offer(monkeypatch, {"openvino": (), "openvino.virtual": ("NPU", "CPU")})
+    runtime = let_it_offer(monkeypatch, {"openvino": (), "openvino.virtual": ("NPU?", "CPU?")})
     assert chosen("openvino").options == {"device_type": "CPU"}
     assert [name for name, _ in runtime.registered] == ["openvino", "openvino.virtual"]
 
 
 def test_virtual_devices_that_only_compile_do_not_serve(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    let_it_offer(monkeypatch, {"openvino": (), "openvino.virtual": ("NPU", "GPU")})
+    let_it_offer(monkeypatch, {"openvino": ("GPU?",), "openvino.virtual": ("NPU?", "GPU?")})
     with pytest.raises(ProviderError, match=r"onnxruntime-ep-openvino 1\.8\.1 offers no device on this machine"):
         chosen("openvino")
 

@@ -13,7 +13,7 @@ import pytest
 
 import arseg_edge
 from arseg_edge.bundle import read_bundle
-from arseg_edge.errors import ProviderError, UsageError
+from arseg_edge.errors import OperatorError, ProviderError, UsageError
 from arseg_edge.runtime.inference.providers import (
     AZURE,
     CPU,
@@ -270,6 +270,30 @@ def test_onnxruntimes_own_fallback_is_noticed(monkeypatch: pytest.MonkeyPatch, t
     pretend(monkeypatch, FAKE, CPU)
     with pytest.raises(ProviderError, match=f"{FAKE} does not load here"):
         arseg_edge.load(tiny_bundle, providers=FAKE)
+
+
+@pytest.mark.parametrize(
+    ("options", "passed"),
+    [
+        ({}, {"num_of_threads": "3"}),
+        ({"num_of_threads": "1"}, {"num_of_threads": "1"}),
+        ({"device_type": "GPU"}, {"device_type": "GPU"}),
+    ],
+)
+def test_openvino_on_the_cpu_takes_as_many_threads(
+    monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path, options: dict[str, str], passed: dict[str, str]
+) -> None:
+    opened = []
+
+    def session(model: bytes, options: Any, providers: Sequence[Any]) -> Any:
+        opened.append(providers)
+        raise RuntimeError("that is all")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    pretend(monkeypatch, OPENVINO, CPU)
+    with pytest.raises(OperatorError):
+        arseg_edge.load(tiny_bundle, providers=("openvino", options), threads=3)
+    assert opened == [[(OPENVINO, passed), (CPU, {})]]
 
 
 # Where the feature stays, seen at ONNX Runtime's bindings: no device but the CPU's is here
