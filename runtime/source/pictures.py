@@ -66,7 +66,7 @@ class Pictures:
             or delayed
             or (vectors is not None and bool((vectors["source"] > 0).any()))
         )
-        corrupt = picture.is_corrupt
+        corrupt = picture.is_corrupt or (coded is not None and coded.damaged)
         place = Place(reference=None, lost_reference=False, discontinuity=False)
         if coded is not None:
             place = self._order.place(

@@ -35,6 +35,9 @@ _Parameters = tuple[int, h264.SequenceParameters] | tuple[int, h264.PictureParam
 _SETS: Final = 256
 """Parameter sets that are remembered: a stream can have 32 and 256 in force."""
 
+_NOT_CODED: Final = 16
+"""Bytes; a shorter one is a picture of MPEG-4 that says it is not coded, and nothing comes of it."""
+
 _DELAY: Final = 32
 """Packets after which a picture has come out, if it ever does."""
 
@@ -49,8 +52,10 @@ class Coded:
     """``time.monotonic()`` when it came in; None where nobody noted it."""
     missing: int = 0
     """Pictures lost right before it."""
+    damaged: bool = False
+    """The container says that parts of the packet are missing."""
     interrupted: bool = False
-    """It does not follow on the picture that was shown before: one was hidden, or could not be decoded."""
+    """It does not follow on the picture that was shown before: one was hidden."""
     droppable: bool = False
     """No other picture is predicted from it."""
     last_reference_only: bool = True
@@ -61,6 +66,8 @@ class Coded:
     """How many frames at most it can be predicted from; None where that does not show."""
     sequence: int = 0
     """Counts the parameter sets that were in force so far."""
+    numbered: bool = False
+    """Pictures have numbers that tell whether one is missing."""
     picture: bool = False
     """One picture will come of it, if the decoder takes it."""
     crop: h264.Crop = h264.NO_CROP
@@ -93,7 +100,9 @@ class CodedOrder:
         self._rhythm = Rhythm()
         self._timed = False
         """Packets say when they are to be decoded."""
-        self._failed = self._change = 0
+        self._failed = self._unread = 0
+        """Packets that the decoder refused since it last took one; those that could not be read here either."""
+        self._change = 0
         self._expected: set[int] = set()
         """Packets whose pictures are still to come out."""
         self._farthest = -1
@@ -105,16 +114,18 @@ class CodedOrder:
         self._h264 = _H264(extradata or b"") if codec == "h264" else None
         if self._h264 is not None:
             self._references = self._h264.references
-        self._flv = codec == "flv"
+        self._flv, self._mpeg4 = codec == "flv", codec == "mpeg4"
 
     def take(self, packet: Packet[VideoStream]) -> Coded:
         """The next packet."""
         self._number += 1
-        missing = self._rhythm.missing(None if packet.is_discard else self._time(packet))
+        time = self._time(packet)
+        missing = self._rhythm.missing(None if packet.is_discard else time)
         coded = Coded(
             number=self._number,
             arrived=packet.opaque if isinstance(packet.opaque, float) else None,
             references=self._references,
+            damaged=packet.is_corrupt,
         )
         payload = bytes(packet)
         if self._h264 is not None:
@@ -125,13 +136,14 @@ class CodedOrder:
         else:
             coded = replace(
                 coded,
+                picture=self._mpeg4 and len(payload) > _NOT_CODED,
                 droppable=self._flv and _is_disposable(payload),
-                lost_reference=self._lost or missing > 0 or self._failed > 0,
+                lost_reference=self._lost or missing > 0,
             )
             self._lost = coded.lost_reference and coded.droppable
-        missing = max(missing, self._failed)
-        coded = replace(coded, missing=missing, interrupted=self._failed > 0 or (self._hidden and self._shown))
-        self._failed = 0
+        missing = max(missing, self._unread) + self._failed
+        coded = replace(coded, missing=missing, interrupted=self._hidden and self._shown)
+        self._failed = self._unread = 0
         self._hidden = packet.is_discard
         self._note(packet)
         if packet.is_discard:
@@ -151,7 +163,10 @@ class CodedOrder:
 
     def fail(self, coded: Coded) -> None:
         """The decoder refused this packet, the last one taken."""
-        self._failed += 1
+        if self._h264 is None or coded.picture:
+            self._failed += 1
+        else:  # frame_num counts it, too
+            self._unread += 1
         self._expected.discard(coded.number)
         self._absent(coded)
 
@@ -164,7 +179,8 @@ class CodedOrder:
 
     def end(self) -> int:
         """Nothing more comes out; returns how many pictures should have."""
-        absent, self._failed = self._failed + len(self._expected), 0
+        absent = self._failed + self._unread + len(self._expected)
+        self._failed = self._unread = 0
         self._expected.clear()
         return absent
 
@@ -207,6 +223,8 @@ class ShownOrder:
         self._since: int | None = None
         """Frames since the last one that was a reference; None where that was lost."""
         self._rhythm = Rhythm()
+        self._gap = False
+        """There was a gap right before the last picture."""
 
     def place(self, coded: Coded, pts: int | None, *, predicted: bool, intra: bool, reordered: bool) -> Place:
         """The next picture.
@@ -218,13 +236,19 @@ class ShownOrder:
             intra: it is predicted from no other.
             reordered: pictures are not shown in the order in which they are decoded.
         """
-        # A decoder can keep pictures for itself, as H.264's does where their order is upset by a lost IDR picture.
+        # A decoder can keep pictures for itself, as H.264's does where their order is upset by a lost IDR picture, and
+        # MPEG-4's where a B-frame lacks one of its two references.
         withheld = coded.picture and not reordered and coded.number > self._last + 1
-        late = self._rhythm.missing(pts) > 0
-        if coded.missing or withheld:
+        missing = coded.missing > 0
+        if missing or withheld:
             self._last_loss = coded.number
-        # The packet after a lost one need not be shown after the gap; where nothing was lost, a gap is a pause.
-        gap = late and 0 <= coded.number - self._last_loss < _DELAY and self._last_loss >= 0
+        # The packet after a lost one need not be the first that is shown after the gap. Where packets are numbered and
+        # none is missing, a gap is a pause.
+        near = 0 <= coded.number - self._last_loss < _DELAY and self._last_loss >= 0
+        gap = self._rhythm.missing(pts) > 0 and (near or not coded.numbered)
+        if missing and self._gap and not reordered:
+            missing = False  # times of decoding that libavformat makes up can be late by one
+        self._gap = gap
         self._last = coded.number
         if withheld or coded.lost_reference:
             self._since = None
@@ -234,7 +258,7 @@ class ShownOrder:
         return Place(
             reference=since if sure else None,
             lost_reference=coded.lost_reference and not intra,
-            discontinuity=coded.missing > 0 or coded.interrupted or withheld or gap,
+            discontinuity=missing or coded.interrupted or withheld or gap,
         )
 
 
@@ -250,6 +274,8 @@ class _H264:
         self._last_number: int | None = None
         """frame_num of the last reference picture."""
         self._lost = self._marked = self._droppable_seen = False
+        self._early = 0
+        """Pictures that frame_num told to be missing before the clock did: libavformat makes times up, late by some."""
         self._length_size = 0
         self.configure(extradata)
         allowed = [each.references for each in self._sequences.values()]
@@ -292,21 +318,27 @@ class _H264:
         sequence = head.sequence
         if sequence != self._active:
             self._active, self._count = sequence, self._count + 1
+        skipped = 0 if head.idr else self._skipped(head)
         if head.idr:
             self._lost = self._marked = False
-        elif (skipped := self._skipped(head)) and not sequence.gaps:
-            # Modulo its range, and without droppable pictures: the clock knows better, if it knows.
+        elif skipped and not sequence.gaps:
+            # Modulo its range, and without droppable pictures: the clock knows better, if it knows by now.
+            self._early = 0 if missing else skipped
             self._lost, missing = True, missing or skipped
         elif skipped:
             self._marked = True  # pictures that never were push others out
         elif not self._droppable_seen and self._last_number is not None:
             missing = 0  # all that was coded is there, whatever the clock says
+        elif missing and self._early:
+            missing, self._early = max(0, missing - self._early), 0
         lost = self._lost
         self._marked = self._marked or head.marks
         if head.reference:
             self._last_number, self._lost = 0 if head.resets else head.number, False
         else:
             self._droppable_seen = True
+            if skipped:  # counted
+                self._last_number = (head.number - 1) % (1 << sequence.number_bits)
         return replace(
             coded,
             missing=missing,
@@ -315,6 +347,7 @@ class _H264:
             lost_reference=lost,
             references=sequence.references,
             sequence=self._count,
+            numbered=not self._droppable_seen,
             picture=sequence.frames_only,
             crop=sequence.crop,
             coded_width=sequence.width,

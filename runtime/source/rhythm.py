@@ -7,10 +7,12 @@ from collections import deque
 from typing import Final
 
 _REMEMBERED: Final = 16
-_ENOUGH: Final = 3
+_ENOUGH: Final = 4
 """Steps without which there is no rhythm yet."""
 _STEADY: Final = 0.6
-"""The share of steps that must be alike."""
+"""The share of steps that must be alike for a rhythm to show."""
+_UNSTEADY: Final = 0.3
+"""The share below which it is gone: where many are lost, fewer steps are alike."""
 _ALIKE: Final = 0.25
 """Of the usual step."""
 _LONGEST: Final = 250
@@ -30,6 +32,8 @@ class Rhythm:
     def __init__(self) -> None:
         self._last: int | None = None
         self._steps: deque[int] = deque(maxlen=_REMEMBERED)
+        self._step: float | None = None
+        """The usual one."""
         self._known = False
         """There was a rhythm, so that earlier steps were judged."""
 
@@ -51,8 +55,13 @@ class Rhythm:
         self._last = None
 
     def _usual(self) -> float | None:
-        if len(self._steps) < _ENOUGH:
-            return None
-        usual = statistics.median_low(self._steps)
-        alike = sum(abs(step - usual) <= _ALIKE * usual for step in self._steps)
-        return usual if alike >= _STEADY * len(self._steps) else None
+        if len(self._steps) >= _ENOUGH:
+            usual = statistics.median_low(self._steps)
+            if self._share(usual) >= _STEADY:
+                self._step = usual
+            elif self._step is not None and self._share(self._step) < _UNSTEADY:
+                self._step = None
+        return self._step
+
+    def _share(self, usual: float) -> float:
+        return sum(abs(step - usual) <= _ALIKE * usual for step in self._steps) / len(self._steps)

@@ -78,10 +78,10 @@ def change_packets(source: Path, target: Path, changed: dict[int, bytes | None])
     """Copy the video stream with the payload of some packets replaced; None drops the packet."""
     with av.open(str(source)) as before, av.open(str(target), "w") as after:
         stream = before.streams.video[0]
-        copy = after.add_stream_from_template(stream)
+        copy = after.add_stream_from_template(stream, opaque=True)  # decoders have names that encoders have not
         after.start_encoding()  # writes the header even when no packet follows
         for number, packet in enumerate(before.demux(stream)):
-            if packet.dts is None:
+            if not packet.size:
                 continue
             if number in changed:
                 payload = changed[number]
