@@ -68,6 +68,25 @@ struct NormalizeImageArguments {
   float* output;
 };
 
+constexpr int64_t kMostMovedSources = 4;
+
+struct MovedLabelsSource {
+  const uint8_t* labels;  // [height, width]
+  const float* logits;    // [logits_height, logits_width, classes]; null without them
+  const float* motion;    // [rows, columns, 2], (dx, dy) in blocks
+  const float* weight;    // [rows, columns]
+};
+
+struct MovedLabelsArguments {
+  int64_t height, width;  // of the labels
+  int64_t rows, columns;  // of 8×8 blocks
+  int64_t sources, classes;
+  int64_t with_logits, logits_height, logits_width;
+  float logits_scale_x, logits_offset_x, logits_scale_y, logits_offset_y;  // from a pixel to its place in the logits
+  MovedLabelsSource source[kMostMovedSources];
+  uint8_t* output;
+};
+
 // How a call is cut up: independent tasks, each with scratch memory of its own while it runs.
 struct Work {
   int64_t tasks;
@@ -87,6 +106,7 @@ struct KernelSet {
   Kernel<CreffArguments> creff;
   Kernel<SegmentationLabelsArguments> segmentation_labels;
   Kernel<NormalizeImageArguments> normalize_image;
+  Kernel<MovedLabelsArguments> moved_labels;
 };
 
 // The best set for this processor, or the one that the environment variable ARSEG_EDGE_SIMD names (baseline, avx2,

@@ -23,6 +23,7 @@ extern const Kernel<LocalAttentionArguments> local_attention_kernel;
 extern const Kernel<CreffArguments> creff_kernel;
 extern const Kernel<SegmentationLabelsArguments> segmentation_labels_kernel;
 extern const Kernel<NormalizeImageArguments> normalize_image_kernel;
+extern const Kernel<MovedLabelsArguments> moved_labels_kernel;
 
 }  // namespace ARSEG_LEVEL
 }  // namespace arseg

@@ -1,0 +1,1 @@
+"""Labels that no network made for their frame: those of other frames, moved along."""
