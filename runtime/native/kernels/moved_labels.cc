@@ -12,7 +12,6 @@ constexpr int64_t kBlock = 8;  // pixels on a block's side; the motion stands at
 constexpr int64_t kBandRows = 16;
 constexpr int64_t kMostClasses = 256;
 
-inline float nearest(float value) { return __builtin_rintf(value); }
 inline float between(float first, float second, float share) { return first + (second - first) * share; }
 
 // One source's motion along a row of pixels, in pixels, at the centres of blocks.
@@ -48,27 +47,47 @@ Segment segment_of(const MovedLabelsArguments& a, const MotionRow& row, int64_t 
   return {{row.x[left], row.x[right]}, {row.y[left], row.y[right]}};
 }
 
+// One lane for each pixel of a segment, at every level: wider vectors would not help, narrower ones are made of two.
+typedef float Pixels __attribute__((vector_size(kBlock * sizeof(float))));
+typedef int32_t Places __attribute__((vector_size(kBlock * sizeof(int32_t))));
+
+constexpr Pixels kShares = {0.5f / 8, 1.5f / 8, 2.5f / 8, 3.5f / 8, 4.5f / 8, 5.5f / 8, 6.5f / 8, 7.5f / 8};
+constexpr Places kLanesOfSegment = {0, 1, 2, 3, 4, 5, 6, 7};
+
 // To whole pixels, halves to the even number; no farther than any picture reaches, and 0 for what is no number.
-inline int64_t whole(float pixels) {
+inline Places whole(Pixels pixels) {
   const float far = 65536;
-  return static_cast<int64_t>(nearest(pixels > far ? far : pixels > -far ? pixels : pixels < 0 ? -far : 0));
+  pixels = pixels == pixels ? pixels : Pixels{};
+  pixels = pixels > far ? Pixels{} + far : pixels;
+  pixels = pixels < -far ? Pixels{} - far : pixels;
+  const float rounding = 3 << 22;  // a sum with it has no room for fractions
+  return __builtin_convertvector((pixels + rounding) - rounding, Places);
 }
 
-// The labels of pixels first to last − 1 of a segment that starts at x.
-void look_up(const MovedLabelsArguments& a, const uint8_t* labels, const Segment& segment, int64_t y, int64_t x,
-             int64_t first, int64_t last, uint8_t* found) {
-  if (first == 0 && last == kBlock) {
-    const int64_t right = whole(segment.dx(0)), down = whole(segment.dy(0));
-    const bool one_step = right == whole(segment.dx(kBlock - 1)) && down == whole(segment.dy(kBlock - 1));
-    if (one_step && x + right >= 0 && x + right + kBlock <= a.width) {
-      __builtin_memcpy(found, labels + clamp(y + down, 0, a.height - 1) * a.width + x + right, kBlock);
-      return;
-    }
+inline Places inside(Places places, int32_t last) {
+  places = places < 0 ? Places{} : places;
+  return places > last ? Places{} + last : places;
+}
+
+// The labels of a segment's eight pixels, the first of which is x; of those outside the picture, of its border.
+inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* labels, const Segment& segment, int64_t y,
+                        int64_t x) {
+  const Places right = whole(segment.x[0] + (segment.x[1] - segment.x[0]) * kShares);
+  const Places down = whole(segment.y[0] + (segment.y[1] - segment.y[0]) * kShares);
+  uint64_t found;
+  // Between two blocks motion is linear: what is equal at both ends is equal all the way.
+  const int64_t from = x + right[0];
+  if (right[0] == right[7] && down[0] == down[7] && from >= 0 && from + kBlock <= a.width) {
+    __builtin_memcpy(&found, labels + clamp(y + down[0], 0, a.height - 1) * a.width + from, kBlock);
+    return found;
   }
-  for (int64_t i = first; i < last; ++i) {
-    const int64_t row = clamp(y + whole(segment.dy(i)), 0, a.height - 1);
-    found[i] = labels[row * a.width + clamp(x + i + whole(segment.dx(i)), 0, a.width - 1)];
-  }
+  const int32_t width = static_cast<int32_t>(a.width), height = static_cast<int32_t>(a.height);
+  const Places rows = inside(down + static_cast<int32_t>(y), height - 1);
+  const Places places = rows * width + inside(right + kLanesOfSegment + static_cast<int32_t>(x), width - 1);
+  uint8_t bytes[kBlock];
+  for (int64_t i = 0; i < kBlock; ++i) bytes[i] = labels[places[i]];
+  __builtin_memcpy(&found, bytes, kBlock);
+  return found;
 }
 
 // Adds a source's logits at a place of the picture, in pixels.
@@ -124,36 +143,32 @@ void run(const MovedLabelsArguments& a, int64_t task, void* scratch) {
     rows[k].x = arena.floats(a.columns);
     rows[k].y = arena.floats(a.columns);
   }
-  const int64_t end = smaller((task + 1) * kBandRows, a.height);
-  for (int64_t y = task * kBandRows; y < end; ++y) {
+  const int64_t last_row = smaller((task + 1) * kBandRows, a.height);
+  for (int64_t y = task * kBandRows; y < last_row; ++y) {
     uint8_t* const output = a.output + y * a.width;
     for (int64_t k = 0; k < a.sources; ++k) interpolate_motion(a, a.source[k].motion, y, rows[k]);
     // From centre to centre; the first segment starts before the picture, the last may end behind it.
     for (int64_t index = 0, x = -kBlock / 2; x < a.width; ++index, x += kBlock) {
-      const int64_t first = larger(-x, 0), last = smaller(a.width - x, kBlock);
       Segment segments[kMostMovedSources];
       uint8_t found[kMostMovedSources][kBlock];
-      uint64_t apart = 0;
+      uint64_t first = 0, apart = 0;
       for (int64_t k = 0; k < a.sources; ++k) {
         segments[k] = segment_of(a, rows[k], index);
-        uint64_t here = 0, before = 0;
-        __builtin_memset(found[k], 0, kBlock);
-        look_up(a, a.source[k].labels, segments[k], y, x, first, last, found[k]);
-        __builtin_memcpy(&here, found[k], kBlock);
-        __builtin_memcpy(&before, found[0], kBlock);
-        apart |= here ^ before;
+        const uint64_t here = look_up(a, a.source[k].labels, segments[k], y, x);
+        first = k == 0 ? here : first;
+        apart |= here ^ first;
+        __builtin_memcpy(found[k], &here, kBlock);
       }
-      if (apart != 0) {
-        for (int64_t i = first; i < last; ++i) {
-          bool agreed = true;
-          for (int64_t k = 1; k < a.sources; ++k) agreed = agreed && found[k][i] == found[0][i];
-          if (!agreed) found[0][i] = decide(a, segments, found, y, x, i);
-        }
+      const int64_t begin = larger(-x, 0), end = smaller(a.width - x, kBlock);
+      for (int64_t i = begin; i < end && apart != 0; ++i) {
+        bool agreed = true;
+        for (int64_t k = 1; k < a.sources; ++k) agreed = agreed && found[k][i] == found[0][i];
+        if (!agreed) found[0][i] = decide(a, segments, found, y, x, i);
       }
-      if (last - first == kBlock) {
+      if (end - begin == kBlock) {
         __builtin_memcpy(output + x, found[0], kBlock);
       } else {
-        for (int64_t i = first; i < last; ++i) output[x + i] = found[0][i];
+        for (int64_t i = begin; i < end; ++i) output[x + i] = found[0][i];
       }
     }
   }
