@@ -66,13 +66,13 @@ class Stepper:
         self._plane: Luma | None = None
         """Brightness of the frame before, for optical flow."""
 
-    def step(self, picture: Any, vectors: ListedVectors | None, *, sure: bool) -> Step:
+    def step(self, picture: Any, vectors: ListedVectors | None, *, reference: int | None) -> Step:
         """Tie the next frame.
 
         Args:
             picture: as decoded, or RGB uint8 [H, W, 3].
-            vectors: the codec's; None where it gave none.
-            sure: the vectors of list 0 point to the frame before.
+            vectors: the codec's; None where it gave none, and for optical flow to be used instead.
+            reference: how many frames back the one lies that the vectors of list 0 surely point to; None if not sure.
         """
         plane = luma_plane(picture)
         luma = block_luma(plane)
@@ -81,17 +81,17 @@ class Stepper:
         if before is not None and plane_before is not None and plane_before.shape == plane.shape:
             if vectors is None:
                 displacement = self._flowed(plane, plane_before, luma.shape)
-            elif sure:
+            elif reference == 1:
                 displacement = vectors.past.vectors / np.float32(BLOCK)
             else:
-                displacement = self._chosen(luma, before, list(_guesses(vectors)))
+                displacement = self._chosen(luma, before, list(_guesses(vectors, reference)))
         self._before, self._plane = Step(luma, displacement), plane
         return self._before
 
     def _chosen(self, luma: Luma, before: Step, guesses: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         grid = pixel_grid(*luma.shape)
-        onward = before.displacement
-        first, *others = guesses if onward is None else [*guesses, onward]
+        onward = np.zeros((*luma.shape, 2), np.float32) if before.displacement is None else before.displacement
+        first, *others = [*guesses, onward]
         choice = Choice(luma, before.luma, np.asarray(cv2.add(grid, first), np.float32), SIDE)
         for guess in others:
             choice.offer(np.asarray(cv2.add(grid, guess), np.float32))
@@ -113,8 +113,9 @@ def _small(plane: Luma) -> Luma:
     return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _guesses(vectors: ListedVectors) -> Iterator[npt.NDArray[np.float32]]:
-    for blocks, parts in ((vectors.past, _PAST_PARTS), (vectors.future, _FUTURE_PARTS)):
+def _guesses(vectors: ListedVectors, reference: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    past_parts = _PAST_PARTS if reference is None else (1 / reference,)
+    for blocks, parts in ((vectors.past, past_parts), (vectors.future, _FUTURE_PARTS)):
         if (blocks.reference != INTRA).any():
             for part in parts:
                 yield blocks.vectors * np.float32(part / BLOCK)

@@ -38,7 +38,7 @@ def bilinear(field: npt.NDArray[np.float32], x: float, y: float) -> npt.NDArray[
     return found
 
 
-def steps_of(path: Path, *, sure: bool, vectors: bool = True) -> list[Step]:
+def steps_of(path: Path, *, reference: int | None, vectors: bool = True) -> list[Step]:
     stepper = Stepper()
     steps = []
     with open_source(path) as source:
@@ -46,7 +46,7 @@ def steps_of(path: Path, *, sure: bool, vectors: bool = True) -> list[Step]:
             listed = None
             if vectors and frame.vectors is not None:
                 listed = listed_vectors(frame.vectors, frame.height, frame.width)
-            steps.append(stepper.step(frame.picture, listed, sure=sure))
+            steps.append(stepper.step(frame.picture, listed, reference=reference))
     return steps
 
 
@@ -104,7 +104,7 @@ def reaches_of(steps: list[Step], count: int) -> tuple[list[Reach], list[Reach]]
 def test_a_pan_is_followed_both_ways(tmp_path: Path, coding: dict[str, int], sure: bool, vectors: bool) -> None:
     dx, dy, count = 4, -2, 8
     path = encode(tmp_path / "pan.mp4", panning(count + 1, 240, 320, dx, dy), **coding)
-    to_past, to_future = reaches_of(steps_of(path, sure=sure, vectors=vectors), count)
+    to_past, to_future = reaches_of(steps_of(path, reference=1 if sure else None, vectors=vectors), count)
     assert len(to_past) == len(to_future) == count - 1
     for index, (past, future) in enumerate(zip(to_past, to_future, strict=True), 1):
         for reach, frames in ((past, index), (future, index - count)):
@@ -127,8 +127,8 @@ def test_what_an_anchor_does_not_show_is_seen() -> None:
 
 def test_a_frame_of_another_size_is_tied_to_nothing() -> None:
     stepper = Stepper()
-    first = stepper.step(texture(64, 96), None, sure=False)
-    second = stepper.step(texture(96, 64), None, sure=False)
+    first = stepper.step(texture(64, 96), None, reference=None)
+    second = stepper.step(texture(96, 64), None, reference=None)
     assert first.displacement is None
     assert second.displacement is None
-    assert stepper.step(texture(96, 64), None, sure=False).displacement is not None
+    assert stepper.step(texture(96, 64), None, reference=None).displacement is not None
