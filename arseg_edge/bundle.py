@@ -75,7 +75,9 @@ class Bundle:
             try:
                 data = archive.read(member)
             except (OSError, *_BROKEN_ZIP) as error:
-                raise BundleError(f"{self.path}: {member} cannot be read ({error}): copy it again") from None
+                # A name in the file, which zipfile shows whole, can have 65535 bytes.
+                reason = str(error)[:200]
+                raise BundleError(f"{self.path}: {member} cannot be read ({reason}): copy it again") from None
         if hashlib.sha256(data).hexdigest() != expected.sha256:
             raise BundleError(f"{self.path}: {member} does not match its checksum: copy the file again")
         if member.endswith(".onnx"):

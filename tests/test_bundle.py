@@ -160,6 +160,15 @@ def test_member_cut_off_by_a_zero_byte_is_not_taken_for_another(tiny_bundle: Pat
     assert "two members named nonkeyframe.onnx" in refused(broken)
 
 
+def test_member_of_another_name_than_its_header_has(tiny_bundle: Path, broken: Path) -> None:
+    whole = bytearray(tiny_bundle.read_bytes())
+    with zipfile.ZipFile(tiny_bundle) as archive:
+        at = archive.getinfo("nonkeyframe.onnx").header_offset
+    struct.pack_into("<H", whole, at + 26, 60_000)
+    broken.write_bytes(bytes(whole))
+    assert "nonkeyframe.onnx cannot be read (File name in directory" in refused(broken)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_members_of_one_name_are_refused(tiny_bundle: Path, broken: Path) -> None:
     with zipfile.ZipFile(broken, "w") as archive:
