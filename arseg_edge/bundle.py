@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from arseg_edge.errors import BundleError, OutputError
+from arseg_edge.errors import BundleError, OutputError, reason_of
 from arseg_edge.manifest import LARGEST_MANIFEST, Manifest, Member, ParityFigure, parse_manifest
 from arseg_edge.onnx_check import check_model
 
@@ -75,9 +75,7 @@ class Bundle:
             try:
                 data = archive.read(member)
             except (OSError, *_BROKEN_ZIP) as error:
-                # A name in the file, which zipfile shows whole, can have 65535 bytes.
-                reason = str(error)[:200]
-                raise BundleError(f"{self.path}: {member} cannot be read ({reason}): copy it again") from None
+                raise BundleError(f"{self.path}: {member} cannot be read ({reason_of(error)}): copy it again") from None
         if hashlib.sha256(data).hexdigest() != expected.sha256:
             raise BundleError(f"{self.path}: {member} does not match its checksum: copy the file again")
         if member.endswith(".onnx"):

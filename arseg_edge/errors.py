@@ -37,6 +37,15 @@ class ArsegError(Exception):
         return " ".join(str(argument) for argument in self.args)
 
 
+def reason_of(error: Exception, longest: int = 200) -> str:
+    """Return what another library's error says, for a message of ours: one short line that can be printed.
+
+    Libraries show what a file holds, and that may be anything.
+    """
+    text = " ".join(str(error).split())[:longest]
+    return text if text.isprintable() else ascii(text)[1:-1][:longest]
+
+
 class UsageError(ArsegError, ValueError):
     """An argument that makes no sense."""
 

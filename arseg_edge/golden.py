@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle
-from arseg_edge.errors import BundleError
+from arseg_edge.errors import BundleError, reason_of
 from arseg_edge.manifest import Manifest
 
 QUARTER = np.float32(0.25)
@@ -105,8 +105,7 @@ def read_golden(data: bytes, name: str) -> GoldenClip:
         return _clip(content)
     # Whatever zipfile, zlib and NumPy's readers of headers raise on damaged bytes.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(f"{name}: the golden clip is broken ({reason}): export the bundle again") from None
+        raise BundleError(f"{name}: the golden clip is broken ({reason_of(error)}): export the bundle again") from None
 
 
 def golden_of(bundle: Bundle) -> GoldenClip:

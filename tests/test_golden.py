@@ -171,17 +171,19 @@ def test_two_arrays_of_one_name_are_refused() -> None:
         "{'descr': '|u1', 'fortran_order': False, ",
         "(" * 300,
         "x" * 20_000,
+        "{'descr': '|u1\x1b[2J\xff\x02\x85'}",
     ],
     ids=lambda header: header[-30:],
 )
 def test_array_with_a_header_that_lies_is_refused(header: str) -> None:
-    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode("latin1")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("frames.npy", array)
     with pytest.raises(BundleError, match=r"^street\.arseg: the golden clip is broken \(.*\): export") as error:
         read_golden(buffer.getvalue(), "street.arseg")
-    assert "\n" not in str(error.value)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 300
 
 
 def test_damaged_bytes_are_refused() -> None:
