@@ -115,8 +115,8 @@ def read_motion(
     Closing the generator, at any point, closes the source.
 
     Args:
-        source: a video file, a directory of images, a URL, or an iterable of RGB uint8 [H, W, 3] arrays or
-            ``av.VideoFrame``.
+        source: a video file, a directory of images or a pattern of their names, a URL, or an iterable of RGB uint8
+            [H, W, 3] arrays or ``av.VideoFrame``.
         interval: a keyframe at least every so many frames.
         chaining: ``subpixel`` or ``published`` (``motion/subpixel.py``, ``motion/published.py``).
         motion: where motion may come from: ``auto``, ``bitstream`` or ``estimate`` (``motion/follow.py``).

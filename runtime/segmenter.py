@@ -85,12 +85,15 @@ class Segmenter:
         """Whether the custom operators run in the native library."""
         return self._sessions.native
 
-    def stream(self, source: SourceLike | Source) -> ResultStream:
+    def stream(self, source: SourceLike | Source, *, strict: bool = False) -> ResultStream:
         """Return the results for every frame of ``source``, in display order.
 
         Args:
-            source: a video file, a directory of images, a URL, an iterable of RGB uint8 [H, W, 3] arrays or
-                ``av.VideoFrame``, or a source that is already open, which then stays open.
+            source: a video or image file, a directory of images or a pattern of their names (``frames/*.png``,
+                ``frames/%05d.jpg``), a URL, an iterable of RGB uint8 [H, W, 3] arrays or ``av.VideoFrame``, or a
+                source that is already open, which then stays open.
+            strict: an image of a directory that cannot be read ends the stream, instead of being left out. A source
+                that is already open has been told so when it was opened.
 
         Raises:
             SourceError: the source cannot be opened or read, or holds no frame.
@@ -103,7 +106,7 @@ class Segmenter:
                 print(result.index, result.time, result.labels.shape)
         """
         self._check_open()
-        opened = source if isinstance(source, Source) else open_source(source)
+        opened = source if isinstance(source, Source) else open_source(source, strict=strict)
         if opened.height is not None and opened.width is not None:
             try:
                 self._check_size(opened.height, opened.width)

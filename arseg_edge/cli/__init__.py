@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     warnings.showwarning = _show_warning
+    # What OpenCV cannot read is told by the source, in one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         with ended_by_signals():
             code = _run(arguments)

@@ -40,7 +40,7 @@ def _check_video(sequence: LabelledSequence, video: Path) -> None:
 
 def _frame_count(video: Path) -> int:
     """Exact, where the container says it or the packets tell; that of a source is an estimate."""
-    with av.open(str(video)) as container:
+    with av.open(f"file:{video}") as container:
         stream = video_track(container, str(video)).stream
         return stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
 

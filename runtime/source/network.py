@@ -114,6 +114,11 @@ class NetworkSource(DecodedSource):
                 f"{self.name}: login refused; put the right user and password into the address "
                 f"({self._scheme}://USER:PASSWORD@HOST/...)"
             )
+        if self._scheme == "device":
+            return SourceError(
+                f"{self.name}: cannot be opened as a camera ({_reason(error)}); "
+                "check that it is one, that it may be read, and that nothing else uses it"
+            )
         return SourceError(f"{self.name}: cannot be opened ({_reason(error)}); check it and try again")
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class

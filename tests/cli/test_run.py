@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,17 @@ def test_an_image_that_cannot_be_read_is_counted(
     assert [record["reason"] for record in records] == ["first", None, "discontinuity", None]
     assert len(video_times(overlay)) == 4
     assert "skipped 1" in arseg(*arguments).out
+
+
+def test_opencv_says_nothing_of_its_own(tiny_bundle: Path, tmp_path: Path) -> None:
+    write_images(tmp_path / "walk", ["0.tif", "1.tif"])
+    whole = (tmp_path / "walk" / "1.tif").read_bytes()
+    (tmp_path / "walk" / "1.tif").write_bytes(whole[: len(whole) // 2])
+    command = [sys.executable, "-m", "arseg_edge", "run", str(tmp_path / "walk"), "-m", str(tiny_bundle)]
+    done = subprocess.run([*command, "--labels", str(tmp_path / "maps")], capture_output=True, text=True)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "1.tif: not an image" in line
 
 
 def test_strict_stops_and_keeps_what_was_done(arseg: Command, tiny_bundle: Path, spoilt: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from streams import Image, panning, texture
 
+import arseg_edge
 from arseg_edge.errors import SourceError
 from arseg_edge.runtime.read_motion import motion_frames
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
@@ -162,6 +163,14 @@ def test_strict_ends_there(spoilt: tuple[Path, list[Image]]) -> None:
         assert [next(frames).source_name, next(frames).source_name] == ["1.png", "2.png"]
         with pytest.raises(SourceError, match=r"3\.png: not an image"):
             next(frames)
+
+
+def test_a_stream_can_be_strict(spoilt: tuple[Path, list[Image]], tiny_bundle: Path) -> None:
+    with arseg_edge.load(tiny_bundle) as segmenter:
+        assert [result.source_name for result in segmenter.stream(spoilt[0])] == [f"{n}.png" for n in (1, 2, 4, 5, 6)]
+        results = segmenter.stream(spoilt[0], strict=True)
+        with pytest.raises(SourceError, match=r"0\.png: not an image"):
+            next(results)
 
 
 def test_many_that_cannot_be_read_are_counted_not_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
