@@ -119,6 +119,15 @@ def decode(kind: type[T], value: object, where: str) -> T:
     return typing.cast(T, result)
 
 
+def check(value: Any, where: str) -> None:
+    """Check a dataclass that was made here as :func:`decode` will when it is read again.
+
+    Raises:
+        ValueError: it would be refused.
+    """
+    decode(type(value), json.loads(json.dumps(dataclasses.asdict(value))), where)
+
+
 class _Unusable:
     """A number that is too long to be one."""
 

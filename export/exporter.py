@@ -23,6 +23,7 @@ from arseg_edge.bundle import (
     nonkeyframe_member,
     write_bundle,
 )
+from arseg_edge.checked_json import check
 from arseg_edge.errors import SizeError, UsageError
 from arseg_edge.export.checkpoint import (
     Checkpoint,
@@ -140,6 +141,7 @@ def export_bundle(
     steps.begin("reading checkpoints")
     weights = _read(family, hr, lr_sources)
     found = weights.family
+    _check_family(found)
     facts = _facts(found, interval)
 
     sizes = [size] if size else list(_DYNAMIC_PARITY_SIZES)
@@ -339,6 +341,16 @@ def _check_arguments(size: tuple[int, int] | None, lr: _LrSources, interval: int
         raise SizeError(
             f"size {size[0]}x{size[1]} is outside {SMALLEST_SIDE} … {LARGEST_SIDE}: choose height and width inside"
         )
+
+
+def _check_family(family: Family) -> None:
+    """Refuse before the long work what no manifest takes."""
+    parts = (*_classes(family), Normalisation(family.mean, family.std), Feature(family.channels, family.stride))
+    for part in parts:
+        try:
+            check(part, f"{family.name}: {type(part).__name__}")
+        except ValueError as error:
+            raise UsageError(f"{error}: correct the family") from None
 
 
 def _classes(family: Family) -> tuple[ClassInfo, ...]:

@@ -33,6 +33,7 @@ from arseg_edge.export.parity import Branch, compare
 from arseg_edge.golden import read_golden
 from arseg_edge.manifest import Operator
 from arseg_edge.onnx_bytes import with_outputs
+from arseg_edge.palette import ClassSet
 
 FAMILY = make_tiny_bundle.FAMILY
 NONKEYFRAME = "nonkeyframe.onnx"
@@ -364,6 +365,31 @@ def test_what_makes_no_sense_is_refused(
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.arseg"]
     assert not list((tmp_path / "folder.arseg").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (
+            {"classes": ClassSet(("a", "b\nc", "d"), ((0, 0, 0),) * 3)},
+            r"ClassInfo: name is 'b\\nc', not text of 1 to 200",
+        ),
+        ({"classes": ClassSet(("a", "b", "\ud800"), ((0, 0, 0),) * 3)}, r"ClassInfo: name is '\\ud800', not text"),
+        ({"classes": ClassSet(("a", "b", "c"), ((0, 0, 300),) * 3)}, "ClassInfo: colour is 300, not a number from 0"),
+        ({"std": (0.2, 0.0, 0.2)}, "Normalisation: std is 0.0, not a number from 1e-06 to 1000"),
+        ({"mean": (0.2, float("nan"), 0.2)}, "Normalisation: mean is nan, not a finite number"),
+    ],
+)
+def test_own_family_that_no_manifest_takes_is_refused_at_once(
+    hr: State, lr: State, tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    family = dataclasses.replace(FAMILY, **changes)
+    seen: list[str] = []
+    with pytest.raises(UsageError, match=complaint):
+        export_bundle(
+            family, hr=hr, lr=lr, out=tmp_path / "t.arseg", progress=lambda what, done, total: seen.append(what)
+        )
+    assert seen == ["reading checkpoints"]
 
 
 def test_own_family_that_breaks_the_protocol_is_refused(hr: State, lr: State, tmp_path: Path) -> None:
