@@ -5,10 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+PQ: Final = 16
+"""Transfer of SMPTE ST 2084 and ITU-R BT.2100."""
+HLG: Final = 18
+"""Transfer of ARIB STD-B67 and ITU-R BT.2100."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """What the numbers of a video's pixels mean: codes of ITU-T H.273, 2 where the stream does not say."""
+
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    full_range: bool = False
+    """Luma from 0 to 255, not from 16 to 235."""
+
+    @property
+    def is_hdr(self) -> bool:
+        """PQ (SMPTE ST 2084) or HLG (ARIB STD-B67); its RGB is tone-mapped to BT.709."""
+        return self.transfer in (PQ, HLG)
+
+    @property
+    def of_rgb(self) -> Colour:
+        """The same of the RGB picture, should it become video again."""
+        return BT709 if self.is_hdr else self
+
+
+BT709: Final = Colour(1, 1, 1)
+
+
+def ratio_text(ratio: Fraction | None) -> str | None:
+    """A ratio as ffprobe writes it.
+
+    >>> ratio_text(Fraction(4, 3))
+    '4:3'
+    """
+    return None if ratio is None else f"{ratio.numerator}:{ratio.denominator}"
 
 
 class Picture(Protocol):
@@ -70,6 +108,10 @@ class Result:
     """The picture's file, below the folder of the source; None where frames have no files of their own."""
     stream_pts: int | None = None
     """The stream's own time in units of ``time_base``, as wrong as it may be; None where it has none."""
+    sample_aspect_ratio: Fraction | None = None
+    """A pixel's width over its height; None where the source does not say, as with square ones."""
+    colour: Colour | None = None
+    """Of the source's pixels; None where it gives RGB."""
 
     @property
     def time(self) -> float:

@@ -82,6 +82,11 @@ class MotionFrame:
         """The stream's own time in seconds."""
         return self.decoded.stream_time
 
+    @property
+    def sample_aspect_ratio(self) -> Fraction | None:
+        """A pixel's width over its height; None where the source does not say."""
+        return self.decoded.sample_aspect_ratio
+
     def __repr__(self) -> str:
         height, width = self.decoded.height, self.decoded.width
         motion = None if self.motion is None else list(self.motion.shape)

@@ -173,6 +173,8 @@ class Segmenter:
             latency=None if arrived is None else monotonic() - arrived,
             source_name=frame.decoded.source_name,
             stream_pts=frame.stream_pts,
+            sample_aspect_ratio=frame.decoded.sample_aspect_ratio,
+            colour=frame.decoded.colour,
         )
 
     def step(

@@ -57,6 +57,7 @@ def _facts(report: ProbeReport) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         ("codec", report.codec or "none"),
         ("size (height x width)", "{}x{}".format(*report.size)),
+        ("pixels (width:height)", report.sample_aspect_ratio or "not said, so square"),
         ("frames a second", "not said" if report.frame_rate is None else f"{report.frame_rate:g}"),
         ("read", f"{report.frames} frames over {report.seconds:.2f} s"),
         *_coding(report.coding),

@@ -6,6 +6,7 @@ import contextlib
 import statistics
 from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import cv2
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from arseg_edge.errors import UsageError
 from arseg_edge.manifest import Macs, Manifest
 from arseg_edge.operators import Chaining
+from arseg_edge.results import ratio_text
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.reports.coding import Coding, CodingReader
@@ -58,6 +60,8 @@ class ProbeReport:
     """The decoder; None where no video codec is at work."""
     size: tuple[int, int]
     """(height, width) of the first frame, upright."""
+    sample_aspect_ratio: str | None
+    """A pixel's width to its height in the first frame ("4:3"); None where the source does not say."""
     frame_rate: float | None
     """Frames a second, as the stream says."""
     frames: int
@@ -106,6 +110,7 @@ def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = N
         video=source.name,
         codec=source.codec,
         size=reading.size,
+        sample_aspect_ratio=ratio_text(reading.sample_aspect_ratio),
         frame_rate=None if source.frame_rate is None else float(source.frame_rate),
         frames=reading.count,
         seconds=reading.end - reading.start,
@@ -128,6 +133,7 @@ class _Reading:
         self.count = 0
         self.start = self.end = 0.0
         self.size = (0, 0)
+        self.sample_aspect_ratio: Fraction | None = None
         self.coding = CodingReader(source.references)
         self.sources: Counter[str] = Counter()
         self.keyframes: Counter[str] = Counter()
@@ -140,6 +146,7 @@ class _Reading:
         height, width = frame.decoded.height, frame.decoded.width
         if not self.count:
             self.start, self.size = frame.time, (height, width)
+            self.sample_aspect_ratio = frame.sample_aspect_ratio
         self.end = frame.time
         self.count += 1
         self.coding.add(frame.decoded)

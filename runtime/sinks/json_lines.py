@@ -11,6 +11,7 @@ from typing import TextIO
 
 import cv2
 
+from arseg_edge.results import ratio_text
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.pending import Output, PendingPath
 from arseg_edge.runtime.sinks.sink import ResultLike, source_name
@@ -20,9 +21,10 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
     """Return what is said of a frame.
 
     ``index``; ``pts`` in the stream's time base, and ``seconds``, the steady time; ``stream_pts`` and
-    ``stream_seconds``, the stream's own time, or null; ``keyframe``, true or false, and ``reason``,
-    why or null; ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage. Of images also
-    ``source``, the file.
+    ``stream_seconds``, the stream's own time, or null; ``sample_aspect_ratio``, a pixel's width to its height
+    ("4:3"), or null where the source does not say; ``keyframe``, true or false, and ``reason``, why or null;
+    ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage. Of images also ``source``, the
+    file.
     """
     counts = cv2.calcHist([result.labels], [0], None, [256], [0, 256]).ravel()
     shares = zip(class_names, counts.tolist(), strict=False)
@@ -34,6 +36,7 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
         "seconds": result.time,
         "stream_pts": result.stream_pts,
         "stream_seconds": result.stream_time,
+        "sample_aspect_ratio": ratio_text(result.sample_aspect_ratio),
         "keyframe": result.is_keyframe,
         "reason": result.keyframe_reason,
         "shares": {name: round(count / result.labels.size, 6) for name, count in shares},

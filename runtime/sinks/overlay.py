@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from av.container import OutputContainer
-from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from arseg_edge.errors import CodecError, UsageError
+from arseg_edge.errors import CodecError, OutputError, UsageError
 from arseg_edge.runtime.sinks.blend import Blend
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.palette import Palette
 from arseg_edge.runtime.sinks.pending import PendingPath
 from arseg_edge.runtime.sinks.sink import ResultLike
+from arseg_edge.runtime.source.colour import encoded_as, to_yuv420p
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _ENCODERS = {  # of H.264, in the order of preference, with their options
@@ -33,17 +33,21 @@ _ENCODERS = {  # of H.264, in the order of preference, with their options
 # A fragment, or a cluster, for every frame: the file can be read while it grows. In the end MP4 is a plain one.
 _FRAGMENTED = {"movflags": "+hybrid_fragmented+frag_every_frame+delay_moov", "flush_packets": "1"}
 _CLUSTERED = {"cluster_time_limit": "0", "flush_packets": "1"}
-_BT709 = 1  # as primaries, transfer and matrix: ITU-T H.273, tables 2 to 4
+_FINEST = 1_000_000  # units a second; a file with more could hold no pauses of minutes
+_LONGEST = 2**31 - 2  # units that a frame may last in MP4, by FFmpeg's muxer
 
 
 class OverlaySink(FileSink):
-    """Writes an H.264 video (yuv420p, BT.709, no sound) with the timestamps of the results.
+    """Writes an H.264 video (yuv420p, no sound) with the times of the results, from 0 on.
 
-    In MP4 and MOV timestamps are exact, variable frame rates and 30000/1001 included, except that a
-    negative first one moves all to start at 0; Matroska rounds to milliseconds. Chroma has half the
-    resolution, so an odd width or height is padded to the next even one by repeating the last column or
-    row. When the picture size changes, later pictures are scaled to the first one's. Without a single
-    frame no file is written.
+    In MP4 and MOV times are exact, variable frame rates and 30000/1001 included, down to a microsecond; Matroska
+    rounds to milliseconds. Where a frame lasts longer than 32 bits can tell (at microseconds, 35 minutes), it is
+    written again in between. Chroma has half the resolution, so an odd width or height is padded to the next even one
+    by repeating the last column or row. When the picture size changes, later pictures are scaled to the first
+    one's. Without a single frame no file is written.
+
+    Primaries, transfer, matrix, range and the pixels' shape are the source's, and unsaid where it does not say them;
+    of RGB, and of tone-mapped PQ and HLG, BT.709.
 
     Args:
         path: the video; the suffix (.mp4, .m4v, .mov, .mkv) says which container.
@@ -73,27 +77,47 @@ class OverlaySink(FileSink):
         self._encoder = _first_encoder()
         self._pending = PendingPath(path, state=_state_of)
         self._container: OutputContainer | None = None
-        self._pts_offset = 0
+        self._last: av.VideoFrame | None = None
+        self._last_time: Fraction | None = None
         super().__init__(self._pending)
 
     def _write(self, result: ResultLike) -> None:
         with self._codec_errors():
             if self._container is None:
+                self._start = result.pts * result.time_base
+                self._colour = encoded_as(result.colour)
                 self._container, self._stream = self._open(result)
-                self._pts_offset = max(0, -result.pts)
-            frame = av.VideoFrame.from_ndarray(
-                _padded_to_even(self._blend(result.rgb, result.labels)), format="rgb24"
-            ).reformat(
-                width=self._stream.width,
-                height=self._stream.height,
-                format="yuv420p",
-                dst_colorspace="ITU709",
-                dst_color_range="MPEG",
-            )
-            frame.pts = result.pts + self._pts_offset
-            frame.time_base = result.time_base
+            size = self._stream.height, self._stream.width
+            blend = self._blend(result.rgb, result.labels)
+            frame = to_yuv420p(_padded_to_even(blend), size, self._colour)
+            frame.time_base = self._time_base
+            frame.pts = self._pts(result)
+            self._bridge(frame.pts)
             self._container.mux(self._stream.encode(frame))
+            self._last = frame
         self._pending.written()
+
+    def _pts(self, result: ResultLike) -> int:
+        time = result.pts * result.time_base
+        if self._last_time is not None and time <= self._last_time:
+            raise OutputError(
+                f"cannot write {self._pending.name!r}: a frame at {float(time):g} s follows one at "
+                f"{float(self._last_time):g} s; give the results of one stream, in their order"
+            )
+        self._last_time = time
+        pts = round((time - self._start) / self._time_base)
+        # Two frames can lie within one unit.
+        return pts if self._last is None or self._last.pts is None else max(pts, self._last.pts + 1)
+
+    def _bridge(self, pts: int) -> None:
+        """Show the last frame again until ``pts`` is near enough to be written."""
+        if self._format == "matroska":  # holds when a frame begins, not how long it lasts
+            return
+        while self._container is not None and self._last is not None and self._last.pts is not None:
+            if pts - self._last.pts <= _LONGEST:
+                return
+            self._last.pts += _LONGEST
+            self._container.mux(self._stream.encode(self._last))
 
     def _finish(self, *, keep: bool) -> bool:
         if self._container is None:
@@ -104,10 +128,11 @@ class OverlaySink(FileSink):
         return keep
 
     def _open(self, first: ResultLike) -> tuple[OutputContainer, VideoStream]:
+        self._time_base = first.time_base if first.time_base.denominator <= _FINEST else Fraction(1, _FINEST)
         options = dict(_CLUSTERED)
         if self._format != "matroska":
             # The muxer's own choice of units would round the start to milliseconds.
-            units = str(first.time_base.denominator)
+            units = str(self._time_base.denominator)
             options = {**_FRAGMENTED, "video_track_timescale": units, "movie_timescale": units}
         container = av.open(str(self._pending.temporary), "w", format=self._format, options=options)
         stream = cast(
@@ -117,11 +142,14 @@ class OverlaySink(FileSink):
         height, width = first.labels.shape
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        stream.time_base = first.time_base
+        stream.time_base = self._time_base
         codec = stream.codec_context
-        codec.time_base = first.time_base
-        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
-        codec.color_range = ColorRange.MPEG
+        codec.time_base = self._time_base
+        codec.color_primaries, codec.color_trc = self._colour.primaries, self._colour.transfer
+        codec.colorspace = self._colour.matrix
+        codec.color_range = 2 if self._colour.full_range else 1  # AVColorRange
+        if first.sample_aspect_ratio is not None:
+            codec.sample_aspect_ratio = first.sample_aspect_ratio
         return container, stream
 
     @contextlib.contextmanager

@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from arseg_edge.results import Colour
+
 _Self = TypeVar("_Self", bound="Sink")
 
 
@@ -56,6 +58,14 @@ class ResultLike(Protocol):
     @property
     def time_base(self) -> Fraction:
         """Seconds per unit of ``pts``."""
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction | None:
+        """A pixel's width over its height; None where the source does not say."""
+
+    @property
+    def colour(self) -> Colour | None:
+        """What the numbers of the source's pixels mean; None where it gives RGB."""
 
     @property
     def is_keyframe(self) -> bool:

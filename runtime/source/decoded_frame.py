@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from arseg_edge.results import Colour
 from arseg_edge.runtime.motion.vectors import VectorRecords
 from arseg_edge.runtime.source.colour import to_rgb
 
@@ -49,6 +50,10 @@ class DecodedFrame:
     """The file that it is, below the folder of the source; None where frames have no files of their own."""
     stream_pts: int | None = None
     """The stream's own time in units of ``time_base``, as wrong as it may be; None where it has none."""
+    sample_aspect_ratio: Fraction | None = None
+    """A pixel's width over its height, of the picture as it is given; None where the source does not say."""
+    colour: Colour | None = None
+    """What the picture's numbers mean, as the decoder says; None where the source gives arrays."""
 
     @property
     def time(self) -> float:
@@ -72,11 +77,11 @@ class DecodedFrame:
 
     @cached_property
     def rgb(self) -> npt.NDArray[np.uint8]:
-        """uint8 [H, W, 3], converted when first asked for."""
-        return to_rgb(self.picture) if isinstance(self.picture, av.VideoFrame) else self.picture
+        """uint8 [H, W, 3], converted when first asked for; PQ and HLG as ``source/hdr.py`` tone-maps them."""
+        return to_rgb(self.picture, self.colour) if isinstance(self.picture, av.VideoFrame) else self.picture
 
     def rgb_at(self, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """uint8 [*size, 3], averaged down to ``size`` (H, W) straight from the decoded picture."""
         if isinstance(self.picture, av.VideoFrame):
-            return to_rgb(self.picture, size)
+            return to_rgb(self.picture, self.colour, size)
         return np.asarray(cv2.resize(self.picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)

@@ -14,6 +14,7 @@ Incident = Literal[
     "skipped",  # files that could not be read and were left out
     "hidden",  # pictures that the container says not to show
     "turned",  # pictures shown as their rotation says
+    "tone-mapped",  # pictures in PQ or HLG (HDR), shown as SDR
     "resized",  # pictures whose size is not that of the one before
 ]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS, VectorRecords, moved_vectors
+from arseg_edge.runtime.source.colour import colour_of
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.incidents import Incidents
 from arseg_edge.runtime.source.reference_order import Coded, Place, ShownOrder
-from arseg_edge.runtime.source.rotation import Turner, turn_of, turn_vectors
+from arseg_edge.runtime.source.rotation import Turn, Turner, turn_of, turn_vectors
 
 
 class Pictures:
@@ -22,6 +24,7 @@ class Pictures:
         self._incidents = incidents
         self._codec = codec
         self._turner = Turner()
+        self._turn = Turn()
         self._order = ShownOrder()
         self._sequence = 0
         self._size: tuple[int, int] | None = None
@@ -42,6 +45,8 @@ class Pictures:
         delayed: bool = False,
         discontinuity: bool = False,
         arrived: float | None = None,
+        sample_aspect_ratio: Fraction | None = None,
+        decoder: VideoCodecContext | None = None,
     ) -> DecodedFrame:
         """The next frame, upright.
 
@@ -54,6 +59,8 @@ class Pictures:
             delayed: the decoder keeps pictures back in case that later ones are shown before them.
             discontinuity: something between this frame and the one before was lost.
             arrived: when its data came in.
+            sample_aspect_ratio: a pixel's width over its height, as decoded.
+            decoder: that the picture came from.
         """
         kind = PictureType(picture.pict_type)
         vectors = self._vectors(picture)
@@ -67,6 +74,7 @@ class Pictures:
             or (vectors is not None and bool((vectors["source"] > 0).any()))
         )
         corrupt = picture.is_corrupt or (coded is not None and coded.damaged)
+        colour = colour_of(picture, decoder)
         place = Place(reference=None, lost_reference=False, discontinuity=False)
         if coded is not None:
             place = self._order.place(
@@ -80,7 +88,10 @@ class Pictures:
                 # FFmpeg crops less on the left than it is told where memory would not be aligned.
                 left = coded.coded_width - coded.crop.right - picture.width
                 vectors = moved_vectors(vectors, min(max(left, 0), coded.crop.left), coded.crop.top)
-        if turn := turn_of(picture):
+        if turn := self._turn_of(picture):
+            self._incidents.note("turned")
+            if sample_aspect_ratio is not None and turn.transposed:
+                sample_aspect_ratio = 1 / sample_aspect_ratio
             if vectors is not None:
                 vectors = turn_vectors(vectors, turn, picture.height, picture.width)
             picture = self._turner.turn(picture, turn)
@@ -90,6 +101,8 @@ class Pictures:
         self._size = size
         if corrupt:
             self._incidents.note("damaged")
+        if colour.is_hdr:
+            self._incidents.note("tone-mapped")
         return DecodedFrame(
             index=index,
             pts=0,  # the clock's to say
@@ -105,7 +118,17 @@ class Pictures:
             lost_reference=place.lost_reference,
             corrupt=corrupt,
             arrived=arrived,
+            sample_aspect_ratio=sample_aspect_ratio,
+            colour=colour,
         )
+
+    def _turn_of(self, picture: av.VideoFrame) -> Turn:
+        turn = turn_of(picture)
+        if self._codec is None:  # pictures of a caller's own can be from anywhere
+            return turn or Turn()
+        if turn is not None:
+            self._turn = turn
+        return self._turn
 
     def _vectors(self, picture: av.VideoFrame) -> VectorRecords | None:
         # In interlaced pictures vectors can refer to fields, which the records do not tell.

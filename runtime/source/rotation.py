@@ -23,27 +23,31 @@ _TIME_BASE = Fraction(1, 25)  # a filter graph must have one; the time of a pict
 class Turn:
     """One of the eight ways to lay a picture on a grid of pixels: transposed first, then mirrored."""
 
-    transposed: bool
+    transposed: bool = False
     """Rows become columns."""
-    mirrored: bool
+    mirrored: bool = False
     """Left and right are exchanged."""
-    flipped: bool
+    flipped: bool = False
     """Top and bottom are exchanged."""
 
     def __bool__(self) -> bool:
         return self.transposed or self.mirrored or self.flipped
 
 
-def turn_of(picture: av.VideoFrame) -> Turn:
-    """How to show a picture, after its display matrix; angles between right ones are not followed."""
+def turn_of(picture: av.VideoFrame) -> Turn | None:
+    """How to show a picture, after its display matrix; angles between right ones are not followed.
+
+    None where the picture has none: of containers every picture has the container's, but a stream can say it once
+    for all that follow (the display orientation message of H.264 and HEVC).
+    """
     side_data = picture.side_data.get("DISPLAYMATRIX")
     if side_data is None:
-        return Turn(False, False, False)
+        return None
     # (x, y) is shown at (a x + c y, b x + d y): libavutil/display.h
     a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(cast(SideData, side_data)), np.int32)[:5])
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Turn(True, mirrored=c < 0, flipped=b < 0)
-    return Turn(False, mirrored=a < 0, flipped=d < 0)
+    return Turn(mirrored=a < 0, flipped=d < 0)
 
 
 class Turner:

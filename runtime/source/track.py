@@ -46,6 +46,18 @@ class Track:
     wrong where there are B-frames."""
     jumps: bool
     """In its kind of container times jump where recordings were joined."""
+    first_shape: Fraction | None
+    """A pixel's width over its height as the decoder had it at the start."""
+
+    def pixel_shape(self) -> Fraction | None:
+        """A pixel's width over its height; None where nothing says it.
+
+        The container's word goes before the stream's, as in ffmpeg, until the stream changes its own.
+        """
+        now = self.decoder.sample_aspect_ratio or None
+        if now is not None and now != self.first_shape:
+            return now
+        return self.stream.sample_aspect_ratio or now
 
 
 def video_track(container: InputContainer, name: str) -> Track:
@@ -84,6 +96,7 @@ def video_track(container: InputContainer, name: str) -> Track:
         frame_count=stream.frames or _estimate(container, stream, rate, time_base),
         bounded=container.duration is not None or (container.size > 0 and container.format.name not in _PLAYLISTS),
         timed=timed,
+        first_shape=decoder.sample_aspect_ratio or None,
         reordered=reordered,
         jumps=bool(container.format.flags & _TIMES_JUMP),
     )

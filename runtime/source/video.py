@@ -21,7 +21,7 @@ from arseg_edge.runtime.source.clock import Clock, StreamTimes, rescaled
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.pictures import Pictures
 from arseg_edge.runtime.source.reference_order import Coded, CodedOrder
-from arseg_edge.runtime.source.rotation import turn_of
+from arseg_edge.runtime.source.rotation import Turn, turn_of
 from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
 log = logging.getLogger(__name__)
@@ -138,6 +138,8 @@ class DecodedSource(Source):
             delayed=self.codec == "h264" and bool(self._track.decoder.has_b_frames),
             discontinuity=broken,
             arrived=coded.arrived if self.live and coded is not None else None,
+            sample_aspect_ratio=self._track.pixel_shape(),
+            decoder=self._track.decoder,
         )
 
 
@@ -169,7 +171,7 @@ class VideoSource(DecodedSource):
                 first = next(other.decode(other.streams[self._track.stream.index]), None)
         except (av.error.FFmpegError, OSError):
             return False
-        return isinstance(first, av.VideoFrame) and turn_of(first).transposed
+        return isinstance(first, av.VideoFrame) and (turn_of(first) or Turn()).transposed
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         failures = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from streams import Image, encode, texture
 
+from arseg_edge.results import Colour
 from arseg_edge.runtime.source.open_source import DecodedFrame, SourceLike, open_source
 
 
@@ -84,6 +86,85 @@ def test_rgb_is_what_libswscale_makes_of_it(tmp_path: Path, pix_fmt: str, size: 
     assert (frame.picture.format.name, frame.rgb.shape) == (pix_fmt, (*size, 3))
     reference = frame.picture.to_ndarray(format="rgb24", interpolation="BICUBIC")
     np.testing.assert_allclose(frame.rgb.astype(int), reference.astype(int), atol=2)
+
+
+# PQ and HLG
+
+
+TO_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+"""From linear BT.709 to linear BT.2020: ITU-R BT.2087-0, annex 2."""
+
+SDR = np.array([(255, 255, 255), (128, 128, 128), (60, 60, 60), (200, 60, 40), (40, 160, 60), (50, 80, 190)])
+"""Colours that a display of SDR shows, BT.1886 with white at 203 cd/m2, where BT.2408 puts it in HDR."""
+
+
+def pq(luminance: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """The signal, 0 to 1, for a luminance in cd/m2: SMPTE ST 2084, as ITU-R BT.2100-2, table 4, has it."""
+    y = (np.maximum(luminance, 0) / 10_000) ** (2610 / 16384)
+    return ((3424 / 4096 + 2413 / 128 * y) / (1 + 2392 / 128 * y)) ** (2523 / 32)
+
+
+def hlg(luminance: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """The same for HLG on a display of 1000 cd/m2: ITU-R BT.2100-2, table 5, inverse OOTF and OETF."""
+    shown = np.maximum(luminance, 0) / 1000
+    luma = shown @ [0.2627, 0.6780, 0.0593]
+    scene = shown * luma[..., None] ** ((1 - 1.2) / 1.2)
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), a * np.log(np.maximum(12 * scene - b, 1e-9)) + c)
+
+
+def hdr_video(path: Path, signal: npt.NDArray[np.floating], transfer: int) -> Path:
+    """R'G'B' signals of BT.2020 [n, 3] as patches of 32 pixels, in 10 bits."""
+    y = signal @ [0.2627, 0.6780, 0.0593]
+    cb, cr = (signal[:, 2] - y) / 1.8814, (signal[:, 0] - y) / 1.4746
+    picture = av.VideoFrame(32 * len(signal), 32, "yuv420p10le")
+    for plane, values in zip(picture.planes, (64 + 876 * y, 512 + 896 * cb, 512 + 896 * cr), strict=True):
+        codes = np.round(values).astype(np.uint16).repeat(plane.width // len(signal))
+        rows = np.zeros((plane.height, plane.line_size // 2), np.uint16)
+        rows[:, : plane.width] = codes
+        plane.update(rows)
+    colours = {"colorspace": 9, "color_trc": transfer, "color_primaries": 9, "color_range": 1}
+    return encode(path, [picture], pix_fmt="yuv420p10le", options={"qp": "0"}, **colours)
+
+
+@pytest.mark.parametrize(("transfer", "signal"), [(16, pq), (18, hlg)], ids=["PQ", "HLG"])
+def test_hdr_is_shown_as_sdr(tmp_path: Path, transfer: int, signal: Callable[..., npt.NDArray[np.floating]]) -> None:
+    luminance = 203 * (SDR / 255) ** 2.4 @ TO_2020.T
+    path = hdr_video(tmp_path / "hdr.mp4", signal(luminance), transfer)
+    with open_source(path) as source:
+        frames = list(source.frames())
+        assert source.incidents.counts() == {"tone-mapped": 1}
+    assert frames[0].colour == Colour(9, transfer, 9)
+    for rgb in (frames[0].rgb, frames[0].rgb_at((32, 32 * len(SDR)))):
+        np.testing.assert_allclose(rgb[16, 16::32].astype(int), SDR, atol=5)
+
+
+@pytest.mark.parametrize(("transfer", "signal"), [(16, pq), (18, hlg)], ids=["PQ", "HLG"])
+def test_what_is_brighter_than_white_is_cut(
+    tmp_path: Path, transfer: int, signal: Callable[..., npt.NDArray[np.floating]]
+) -> None:
+    luminance = np.array([150, 203, 400, 700, 1000])[:, None].repeat(3, 1)
+    (frame,) = read(hdr_video(tmp_path / "hdr.mp4", signal(luminance), transfer))
+    shown = frame.rgb[16, 16::32].astype(int)
+    np.testing.assert_allclose(shown[0], 255 * (150 / 203) ** (1 / 2.4), atol=4)
+    assert (shown[1:] >= 251).all()
+
+
+def test_wide_colours_of_sdr_stay_as_they_are(tmp_path: Path) -> None:
+    path = hdr_video(tmp_path / "sdr.mp4", SDR / 255, 14)
+    with open_source(path) as source:
+        (frame,) = source.frames()
+        assert source.incidents.counts() == {}
+    assert frame.colour == Colour(9, 14, 9)
+    np.testing.assert_allclose(frame.rgb[16, 16::32].astype(int), SDR, atol=ROUNDING)
+
+
+def test_the_colours_that_a_stream_names(tmp_path: Path) -> None:
+    tags = {"colorspace": 6, "color_trc": 6, "color_primaries": 5, "color_range": 2}
+    frames = read(encode(tmp_path / "c.mp4", [texture(64, 64)], **tags))
+    assert frames[0].colour == Colour(primaries=5, transfer=6, matrix=6, full_range=True)
+    assert read(encode(tmp_path / "u.mp4", [texture(64, 64)]))[0].colour == Colour()
+    assert read([texture(64, 64)])[0].colour is None
 
 
 # ffmpeg itself

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import resource
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pytest
 
 from arseg_edge.errors import CodecError, OutputError, SequenceError, UsageError
+from arseg_edge.results import Colour
 from arseg_edge.runtime.sinks import FileSink, JsonLinesSink, LabelMapSink, OverlaySink, ResultLike, Sink
 from arseg_edge.runtime.sinks import overlay as overlay_module
 
@@ -46,6 +48,8 @@ class FakeResult:
     is_keyframe: bool = True
     keyframe_reason: str | None = "interval"
     stream_pts: int | None = None
+    sample_aspect_ratio: Fraction | None = None
+    colour: Colour | None = None
     speed: FakeSpeed = field(default_factory=lambda: FakeSpeed({"decode": 1.23456, "infer": 20.0}))
 
     @property
@@ -111,7 +115,7 @@ def test_overlay_keeps_timestamps_exactly(tmp_path: Path, timing: str, suffix: s
         for result in results(pts, time_base):
             sink.append(result)
     times, _ = decoded(target)
-    assert times == [value * time_base for value in pts]
+    assert times == [(value - pts[0]) * time_base for value in pts]
 
 
 def test_overlay_declares_the_frame_rate_and_its_own_colours(tmp_path: Path) -> None:
@@ -175,12 +179,100 @@ def test_overlay_scales_when_the_size_changes(tmp_path: Path) -> None:
     assert times == [0, Fraction(1, 25)]
 
 
-def test_overlay_moves_a_negative_start_to_zero(tmp_path: Path) -> None:
-    with OverlaySink(tmp_path / "street.mp4", PALETTE) as sink:
-        for result in results([-2, -1, 0, 1]):
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("start", [-2, 0, 25 * 20_000])
+def test_overlay_begins_at_zero(tmp_path: Path, start: int, suffix: str) -> None:
+    target = tmp_path / f"street{suffix}"
+    with OverlaySink(target, PALETTE) as sink:
+        for result in results([start + index for index in range(4)]):
             sink.append(result)
-    times, _ = decoded(tmp_path / "street.mp4")
+    times, _ = decoded(target)
     assert times == [Fraction(i, 25) for i in range(4)]
+    if suffix != ".mkv":
+        with av.open(str(target)) as container:
+            assert container.start_time == 0
+            assert container.duration == 160_000  # microseconds
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("unit", [10**6, 10**9, 10**12])
+def test_overlay_of_fine_units_takes_long_pauses(tmp_path: Path, unit: int, suffix: str) -> None:
+    # 32 bits hold 36 minutes of microseconds, and 2 seconds of nanoseconds.
+    seconds = [Fraction(n, 25) for n in range(4)] + [3600 + Fraction(n, 25) for n in range(3)]
+    target = tmp_path / f"street{suffix}"
+    with OverlaySink(target, PALETTE, opacity=1) as sink:
+        for result in results([int(second * unit) + 7 * unit for second in seconds], Fraction(1, unit)):
+            sink.append(result)
+    times, pictures = decoded(target)
+    written = dict(zip(times, pictures, strict=True))
+    assert set(seconds) <= set(times)
+    # What is in between is the picture before the pause once more.
+    between = set(times) - set(seconds)
+    assert len(between) == (1 if suffix == ".mp4" else 0)
+    for time in between:
+        assert seconds[3] < time < seconds[4]
+        assert np.abs(written[time].astype(int) - written[seconds[3]]).mean() < 2
+
+
+def test_overlay_keeps_frames_apart_that_are_nearer_than_its_units(tmp_path: Path) -> None:
+    with OverlaySink(tmp_path / "street.mp4", PALETTE) as sink:
+        for result in results([0, 1, 2, 1000, 10_000], Fraction(1, 10**9)):
+            sink.append(result)
+    assert decoded(tmp_path / "street.mp4")[0] == [Fraction(n, 10**6) for n in (0, 1, 2, 3, 10)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("shape", [None, Fraction(1), Fraction(4, 3), Fraction(64, 45), Fraction(9, 16)])
+def test_overlay_keeps_the_shape_of_the_pixels(tmp_path: Path, shape: Fraction | None, suffix: str) -> None:
+    with OverlaySink(tmp_path / f"street{suffix}", PALETTE) as sink:
+        for result in results():
+            sink.append(dataclasses.replace(result, sample_aspect_ratio=shape))
+    with av.open(str(tmp_path / f"street{suffix}")) as container:
+        stream = container.streams.video[0]
+        assert (stream.sample_aspect_ratio or 1) == (shape or 1)
+        next(container.decode(stream))
+        assert (stream.codec_context.sample_aspect_ratio or 1) == (shape or 1)
+
+
+COLOURS = {
+    "BT.709": (Colour(1, 1, 1), (1, 1, 1, 1), (0.2126, 0.0722)),
+    "BT.709, full range": (Colour(1, 1, 1, full_range=True), (1, 1, 1, 2), (0.2126, 0.0722)),
+    "BT.601, NTSC": (Colour(6, 6, 6), (6, 6, 6, 1), (0.299, 0.114)),
+    "BT.601, PAL, full range": (Colour(5, 6, 5, full_range=True), (5, 6, 5, 2), (0.299, 0.114)),
+    "SMPTE 240M": (Colour(7, 7, 7), (7, 7, 7, 1), (0.212, 0.087)),
+    "BT.2020": (Colour(9, 14, 9), (9, 14, 9, 1), (0.2627, 0.0593)),
+    "not said": (Colour(), (2, 2, 2, 1), (0.299, 0.114)),
+    "RGB": (Colour(1, 13, 0, full_range=True), (1, 13, 1, 1), (0.2126, 0.0722)),
+    "YCgCo": (Colour(1, 1, 8), (1, 1, 1, 1), (0.2126, 0.0722)),
+    "PQ": (Colour(9, 16, 9), (1, 1, 1, 1), (0.2126, 0.0722)),
+    "HLG": (Colour(9, 18, 9), (1, 1, 1, 1), (0.2126, 0.0722)),
+    "arrays": (None, (1, 1, 1, 1), (0.2126, 0.0722)),
+}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("name", COLOURS)
+def test_overlay_has_the_colours_of_the_source(tmp_path: Path, name: str, suffix: str) -> None:
+    colour, tags, (red, blue) = COLOURS[name]
+    target = tmp_path / f"street{suffix}"
+    with OverlaySink(target, PALETTE, opacity=1) as sink:
+        for result in results():
+            sink.append(dataclasses.replace(result, colour=colour))
+    with av.open(str(target)) as container:
+        frame = next(container.decode(video=0))
+        context = container.streams.video[0].codec_context
+        primaries, transfer, matrix = context.color_primaries, context.color_trc, context.colorspace
+        assert (primaries, transfer, matrix) == tags[:3]
+        assert context.color_range in {tags[3], 2 if tags[3] == 2 else 0}  # limited, where it is not said
+    planes = frame.to_ndarray(format=frame.format.name).astype(np.float64)
+    luma = planes[:48] if tags[3] == 2 else (planes[:48] - 16) * 255 / 219
+    chroma = (planes[48:].reshape(2, 24, 32) - 128) * (255 / 254 if tags[3] == 2 else 255 / 224)
+    for index, (r, g, b) in enumerate(PALETTE):
+        y, x = 12 + 24 * (index // 2), 16 + 32 * (index % 2)
+        want = red * r + (1 - red - blue) * g + blue * b
+        assert abs(luma[y, x] - want) < 4
+        assert abs(chroma[0, y // 2, x // 2] - (b - want) / (2 - 2 * blue)) < 4
+        assert abs(chroma[1, y // 2, x // 2] - (r - want) / (2 - 2 * red)) < 4
 
 
 def test_overlay_in_matroska_rounds_to_milliseconds(tmp_path: Path) -> None:
@@ -200,10 +292,10 @@ def test_overlay_without_frames_writes_nothing(tmp_path: Path) -> None:
 
 def test_overlay_refuses_timestamps_that_do_not_grow(tmp_path: Path) -> None:
     with (
-        pytest.raises(OutputError, match=r"street\.mp4"),
+        pytest.raises(OutputError, match=r"street\.mp4': a frame at 0.2 s follows one at 0.24 s; give"),
         OverlaySink(tmp_path / "street.mp4", PALETTE) as sink,
     ):
-        for result in results([5] * 60):
+        for result in results([4, 6, 5]):
             sink.append(result)
     assert list(tmp_path.iterdir()) == []
 
@@ -319,6 +411,7 @@ def test_json_lines_say_everything_of_a_frame(tmp_path: Path) -> None:
         "seconds": 0.0,
         "stream_pts": None,
         "stream_seconds": None,
+        "sample_aspect_ratio": None,
         "keyframe": True,
         "reason": "first",
         "shares": {"sky": 0.25, "building": 0.25, "pole": 0.25, "Straße": 0.25},
