@@ -167,9 +167,11 @@ def test_any_times_at_all_become_steady() -> None:
 
 
 def read(source: SourceLike) -> tuple[list[DecodedFrame], dict[str, int], Fraction | None]:
+    """Frames, what was counted of their times, and the rate."""
     with open_source(source) as opened:
         given = list(opened.frames())
-        return given, {str(kind): count for kind, count in opened.incidents.counts().items()}, opened.frame_rate
+        counts = {str(kind): count for kind, count in opened.incidents.counts().items()}
+        return given, {kind: counts[kind] for kind in counts if kind in ("joined", "outliers")}, opened.frame_rate
 
 
 def steps(given: list[DecodedFrame]) -> set[Fraction]:
