@@ -311,7 +311,7 @@ def test_a_fall_back_is_told(
     arguments = ("run", clip, "-m", tiny_bundle, "-o", tmp_path / "overlay.mp4", "--json")
     done = arseg(*arguments)
     assert done.json["provider"] == "CPUExecutionProvider"
-    assert done.err.startswith("warning: CUDAExecutionProvider cannot be used")
+    assert done.err.startswith("warning: provider CUDAExecutionProvider cannot be used")
     assert len(done.err.splitlines()) == 1
     asked = arseg(*arguments, "--provider", "cuda")
     assert asked.code == 4
