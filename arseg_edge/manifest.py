@@ -15,7 +15,11 @@ from arseg_edge.checked_json import Between, Count, Matching, Printable, decode,
 from arseg_edge.errors import BundleError
 from arseg_edge.operators import Chaining, Sampling
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written. In format 2 the graphs take sizes as inputs: the labels', and the frame's beside its motion, which
+may lie on any grid (``export/graph_ends.py``). In format 1 labels and motion have the frame's size."""
+
+_READ = (1, 2)
 
 LARGEST_MANIFEST = 1 << 20
 """Bytes of ``manifest.json``."""
@@ -63,9 +67,15 @@ class Feature:
 
 @dataclass(frozen=True)
 class Motion:
-    """What the graph's ``motion`` means, and how the runtime makes it."""
+    """What the graph's ``motion`` [1, a, b, 2] means, and how the runtime makes it.
 
-    unit: Literal["pixel"]
+    A ``cell`` is one step of the motion's own grid, a×b: on a grid of the frame's size a pixel, on one of half the size
+    two. It reaches the keyframe's feature [1, C, h, w] as ``sampling`` says: ``consistent`` multiplies dx by w/b and dy
+    by h/a; ``published`` both by h/a, so that on a grid of another shape than the frame's dx must be given in cells
+    of H/a pixels, as dy is. Bundles of format 1 have ``pixel``, and a×b is the frame's size.
+    """
+
+    unit: Literal["pixel", "cell"]
     order: Literal["dx, dy"]
     direction: Literal["frame to keyframe"]
     sampling: Sampling
@@ -190,10 +200,10 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
     except ValueError as error:
         raise BundleError(f"{name}: manifest.json is not JSON ({error}): export the bundle again") from None
     version = data.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in _READ:
         raise BundleError(
-            f"{name}: bundle format {shown(version)} is not {FORMAT_VERSION}, the one that this version reads: "
-            "update arseg-edge, or export the bundle again"
+            f"{name}: bundle format {shown(version)} is none of those that this version reads "
+            f"({_READ[0]} to {_READ[-1]}): update arseg-edge, or export the bundle again"
         )
     try:
         manifest = decode(Manifest, data, "manifest.json")
@@ -209,6 +219,12 @@ def _check_together(manifest: Manifest) -> None:
     Raises:
         ValueError: with the key.
     """
+    unit = "pixel" if manifest.format_version == 1 else "cell"
+    if manifest.motion.unit != unit:
+        raise ValueError(
+            f"manifest.json: motion: unit is {manifest.motion.unit!r}, not {unit!r}, which bundle format "
+            f"{manifest.format_version} has"
+        )
     smallest, largest, size = manifest.smallest_size, manifest.largest_size, manifest.size
     for low, high in zip(smallest, largest, strict=True):
         if low > high:

@@ -12,11 +12,13 @@ from arseg_edge.golden import QUARTER
 
 @dataclass(frozen=True)
 class Clip:
-    """``frames`` uint8 [T, H, W, 3] and ``motion`` float32 [T, H, W, 2], in pixels to the first frame."""
+    """``frames`` uint8 [T, H, W, 3] and ``motion`` float32 [T, a, b, 2], in cells of its grid, to the first frame."""
 
     name: str
     frames: NDArray[np.uint8]
     motion: NDArray[np.float32]
+    labels_size: tuple[int, int] | None = None
+    """Height and width of the labels that are asked for; None for the frames' own."""
 
 
 def random_clip(height: int, width: int, frames: int = 2) -> Clip:
@@ -39,6 +41,19 @@ def structured_clip(height: int, width: int, frames: int = 3) -> Clip:
         inside = _box(x + box[0], y + box[1], height, width)[..., None]
         motions.append(np.where(inside, np.array(box), np.array(camera)))
     return Clip("structured", np.stack(pictures), np.stack(motions).astype(np.float32))
+
+
+def resized_clip(height: int, width: int, frames: int = 2) -> Clip:
+    """Return the same scene with motion on a grid of other proportions, and labels of another size."""
+    scene = structured_clip(height, width, frames)
+    rows, columns = -(-height // 8), -(-width // 5)
+    cells = scene.motion[:, ::8, ::5] * np.array([columns / width, rows / height], np.float32)
+    return Clip("resized", scene.frames, cells, other_size(height, width))
+
+
+def other_size(height: int, width: int) -> tuple[int, int]:
+    """Return a size that no network works at: larger, odd, and of other proportions."""
+    return height + height // 2 + 1 | 1, 2 * width - 1
 
 
 Plane = NDArray[np.float32]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from numbers import Integral, Real
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import cast
 
 import onnx
 import torch
-from torch import Tensor
 
 from arseg_edge.bundle import (
     GOLDEN,
@@ -33,12 +33,14 @@ from arseg_edge.export.checkpoint import (
     load_hr,
     read_checkpoint,
 )
-from arseg_edge.export.clips import random_clip, structured_clip
+from arseg_edge.export.clips import random_clip, resized_clip, structured_clip
 from arseg_edge.export.families import Family
+from arseg_edge.export.graph_ends import IMAGE, LOGITS, put_keyframe_ends, put_nonkeyframe_ends
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
 from arseg_edge.export.half_weights import store_half
 from arseg_edge.export.macs import count_macs
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
+from arseg_edge.export.models.resizing import lr_size
 from arseg_edge.export.onnx_file import OLDEST_ONNXRUNTIME, to_onnx
 from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
@@ -64,7 +66,7 @@ LARGEST_INTERVAL = 100_000
 _DYNAMIC_EXAMPLE = (64, 96)
 # The second is odd in one direction and no multiple of 8 in either; neither is the size of the example.
 _DYNAMIC_PARITY_SIZES = ((96, 128), (135, 214))
-_CLIPS = (random_clip, structured_clip)
+_CLIPS = (random_clip, structured_clip, resized_clip)
 _MACS_SIZE = (720, 960)
 _TOOLS = ("arseg-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
@@ -136,7 +138,7 @@ def export_bundle(
         size = _size(size)
     _check_arguments(size, lr_sources, interval)
     check_writable(path)
-    steps = _Steps(progress, total=len(lr_sources) + 7)
+    steps = _Steps(progress, total=len(lr_sources) + 8)
 
     steps.begin("reading checkpoints")
     weights = _read(family, hr, lr_sources)
@@ -189,7 +191,7 @@ def export_bundle(
         feature=Feature(found.channels, found.stride),
         kernel_size=found.kernel_size,
         interval=interval,
-        motion=Motion("pixel", "dx, dy", "frame to keyframe", found.sampling, found.chaining),
+        motion=Motion("cell", "dx, dy", "frame to keyframe", found.sampling, found.chaining),
         scales=tuple(nonkeyframes),
         opset=OPSET,
         operators=_operators(models.values()),
@@ -241,14 +243,14 @@ def _read(family: str | Family | None, hr: Source, lr: _LrSources) -> _Weights:
 def _keyframe_model(
     family: Family, network: SegmentationNetwork, size: tuple[int, int] | None, facts: Mapping[str, str]
 ) -> onnx.ModelProto:
-    graph = KeyframeGraph(family, network)
     return to_onnx(
-        graph,
-        {"frame": _example_frame(size)},
-        outputs=graph.outputs,
-        inner=graph.inner,
-        dynamic=None if size else {"frame": _frame_axes()},
+        KeyframeGraph(network),
+        {IMAGE: torch.zeros(1, 3, *(size or _DYNAMIC_EXAMPLE))},
+        outputs=("feature",),
+        inner=(LOGITS,),
+        dynamic=None if size else {IMAGE: _axes(2, "height", "width", (SMALLEST_SIDE, LARGEST_SIDE))},
         metadata=facts,
+        ends=partial(put_keyframe_ends, family=family),
     )
 
 
@@ -259,31 +261,32 @@ def _nonkeyframe_model(
     size: tuple[int, int] | None,
     facts: Mapping[str, str],
 ) -> onnx.ModelProto:
-    graph = NonkeyframeGraph(family, network, scale)
-    frame = _example_frame(size)
+    full = size or _DYNAMIC_EXAMPLE
     # Only its shape matters: that of a keyframe's feature at this size.
     with torch.no_grad(), torch.device("meta"):
-        shape = family.build_hr().feature(torch.zeros(1, 3, *frame.shape[1:3])).shape
-    picture_axes = {1: torch.export.Dim("picture_height"), 2: torch.export.Dim("picture_width")}
-    feature_axes = {2: torch.export.Dim("feature_height"), 3: torch.export.Dim("feature_width")}
-    sized = {} if size else {"keyframe_feature": feature_axes, "motion": _frame_axes()}
+        shape = family.build_hr().feature(torch.zeros(1, 3, *full)).shape
+    sides = int(SMALLEST_SIDE * scale), int(LARGEST_SIDE * scale)
+    sized = {} if size else {IMAGE: _axes(2, "lr_height", "lr_width", sides)}
+    sized |= {} if size else {"keyframe_feature": _axes(2, "feature_height", "feature_width")}
     return to_onnx(
-        graph,
-        {"frame": frame, "keyframe_feature": torch.zeros(shape), "motion": torch.zeros(*frame.shape[:3], 2)},
-        outputs=graph.outputs,
-        inner=graph.inner,
-        dynamic={"frame": picture_axes, **sized},
+        NonkeyframeGraph(family, network),
+        {
+            IMAGE: torch.zeros(1, 3, *lr_size(*full, scale)),
+            "keyframe_feature": torch.zeros(shape),
+            "motion": torch.zeros(1, *full, 2),
+        },
+        outputs=(),
+        inner=("lr_feature", LOGITS),
+        dynamic={**sized, "motion": _axes(1, "motion_height", "motion_width")},
         metadata=facts,
+        ends=partial(put_nonkeyframe_ends, family=family, scale=scale),
     )
 
 
-def _example_frame(size: tuple[int, int] | None) -> Tensor:
-    return torch.zeros(1, *(size or _DYNAMIC_EXAMPLE), 3, dtype=torch.uint8)
-
-
-def _frame_axes() -> dict[int, torch.export.Dim]:
-    limits = {"min": SMALLEST_SIDE, "max": LARGEST_SIDE}
-    return {1: torch.export.Dim("height", **limits), 2: torch.export.Dim("width", **limits)}
+def _axes(first: int, height: str, width: str, sides: tuple[int, int] | None = None) -> dict[int, torch.export.Dim]:
+    """Return two open axes from ``first`` on; ``sides`` are their smallest and largest."""
+    limits = {} if sides is None else {"min": sides[0], "max": sides[1]}
+    return {first: torch.export.Dim(height, **limits), first + 1: torch.export.Dim(width, **limits)}
 
 
 class _Steps:
@@ -371,12 +374,20 @@ def _tool_versions() -> dict[str, str]:
 def _facts(family: Family, interval: int) -> dict[str, str]:
     """Return what another program must know to use a graph alone, for its ``metadata_props``."""
     return {
-        "arseg.format_version": str(FORMAT_VERSION),
+        **format_facts(),
         "arseg.family": family.name,
         "arseg.classes": ",".join(family.classes.names),
         "arseg.interval": str(interval),
-        "arseg.motion": "pixels, (dx, dy), frame to keyframe",
         "arseg.chaining": family.chaining,
         "arseg.sampling": family.sampling,
         "arseg.oldest_onnxruntime": OLDEST_ONNXRUNTIME,
+    }
+
+
+def format_facts() -> dict[str, str]:
+    """Return those of them that belong to the bundle's format."""
+    return {
+        "arseg.format_version": str(FORMAT_VERSION),
+        "arseg.motion": "cells of its own grid, (dx, dy), frame to keyframe",
+        "arseg.lr_size": "int(height * scale), int(width * scale) of frame_size",
     }

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -32,6 +32,7 @@ def to_onnx(
     inner: Sequence[str] = (),
     dynamic: Mapping[str, Mapping[int, Any]] | None = None,
     metadata: Mapping[str, str],
+    ends: Callable[[onnx.GraphProto], None] | None = None,
 ) -> onnx.ModelProto:
     """Export ``module(*inputs)`` through ``torch.export``.
 
@@ -43,6 +44,7 @@ def to_onnx(
             a stage can be looked at later.
         dynamic: for each input its dynamic axes (``torch.export.Dim``); None for a fixed size.
         metadata: the model's ``metadata_props``.
+        ends: changes the graph before the operators' bodies are put in.
 
     Raises:
         OperatorError: PyTorch cannot export the module.
@@ -77,8 +79,10 @@ def to_onnx(
     assert program is not None
     model = program.model_proto
     model.ir_version = IR_VERSION
-    attach_bodies(model)
     del model.graph.output[len(outputs) :]
+    if ends is not None:
+        ends(model.graph)
+    attach_bodies(model)
     _drop_traces(model)
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)

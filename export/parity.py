@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arseg_edge.bundle import KEYFRAME
 from arseg_edge.errors import OperatorError, ParityError
-from arseg_edge.export.clips import Clip
+from arseg_edge.export.clips import Clip, other_size
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
@@ -52,15 +52,14 @@ class Reference:
         self._family = family
         self._hr = hr
 
-    def _labels(self, logits: Tensor, frame: NDArray[np.uint8]) -> Tensor:
-        size = (frame.shape[0], frame.shape[1])
+    def _labels(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         return resize_logits(logits, size, **self._family.label_rule).argmax(dim=1).to(torch.uint8)
 
     @torch.no_grad()
-    def keyframe(self, frame: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Return ``feature`` and ``labels`` [1, H, W] of a frame uint8 [H, W, 3]."""
+    def keyframe(self, frame: NDArray[np.uint8], labels_size: tuple[int, int]) -> dict[str, Tensor]:
+        """Return ``feature`` and ``labels`` [1, *labels_size] of a frame uint8 [H, W, 3]."""
         feature = feature_of(self._hr, normalised(self._family, frame))
-        return {"feature": feature, "labels": self._labels(self._hr.final_conv(feature), frame)}
+        return {"feature": feature, "labels": self._labels(self._hr.final_conv(feature), labels_size)}
 
     @torch.no_grad()
     def nonkeyframe(
@@ -70,14 +69,15 @@ class Reference:
         frame: NDArray[np.uint8],
         keyframe_feature: Tensor,
         motion: NDArray[np.float32],
+        labels_size: tuple[int, int],
     ) -> dict[str, Tensor]:
-        """Return ``lr_feature``, ``logits`` (of the last layer) and ``labels``; ``motion`` is [H, W, 2]."""
+        """Return ``lr_feature``, ``logits`` (of the last layer) and ``labels``; ``motion`` is [a, b, 2]."""
         height, width = frame.shape[:2]
         image = resize(normalised(self._family, frame), lr_size(height, width, scale))
         lr_feature = feature_of(network, image)
         fusion = network.fuse_attention(lr_feature, keyframe_feature, torch.from_numpy(motion)[None])
         logits = network.final_conv(fusion.fused)
-        return {"lr_feature": lr_feature, "logits": logits, "labels": self._labels(logits, frame)}
+        return {"lr_feature": lr_feature, "logits": logits, "labels": self._labels(logits, labels_size)}
 
 
 def compare(
@@ -94,26 +94,32 @@ def compare(
     """
     tolerance = parity_tolerance(half_weights)
     reference = Reference(family, keyframe.network)
-    key_session = _session(keyframe, ())
-    sessions = {low: _session(branch, ("lr_feature", "logits")) for low, branch in nonkeyframes.items()}
+    key_session = session_of(keyframe.member, keyframe.model)
+    sessions = {
+        low: session_of(branch.member, branch.model, ("lr_feature", "logits")) for low, branch in nonkeyframes.items()
+    }
     figures: list[ParityFigure] = []
     for clip in clips:
-        expected_key = reference.keyframe(clip.frames[0])
-        found_key = _run(key_session, frame=clip.frames[:1])
+        frame_size = clip.frames.shape[1], clip.frames.shape[2]
+        labels_size = clip.labels_size or frame_size
+        expected_key = reference.keyframe(clip.frames[0], labels_size)
+        found_key = run_graph(key_session, frame=clip.frames[:1], labels_size=np.array(labels_size, np.int64))
         figures.extend(_figures(KEYFRAME, clip, expected_key, found_key, tolerance))
         own = forward_labels(family, keyframe.network, normalised(family, clip.frames[0]))
-        if own is not None:
+        if own is not None and labels_size == frame_size:
             figures.extend(_figures(KEYFRAME, clip, {FORWARD: own}, {FORWARD: found_key["labels"]}, tolerance))
         for low, branch in nonkeyframes.items():
             network = cast(FusionNetwork, branch.network)
             frame, motion = clip.frames[-1], clip.motion[-1]
-            expected = reference.nonkeyframe(network, low.scale, frame, expected_key["feature"], motion)
+            expected = reference.nonkeyframe(network, low.scale, frame, expected_key["feature"], motion, labels_size)
             # Each graph gets what the runtime gives it: the feature that ONNX Runtime computed.
-            found = _run(
+            found = run_graph(
                 sessions[low],
                 frame=frame[None],
                 keyframe_feature=found_key["feature"],
                 motion=motion[None],
+                frame_size=np.array(frame_size, np.int64),
+                labels_size=np.array(labels_size, np.int64),
             )
             figures.extend(_figures(low.member, clip, expected, found, tolerance))
     return figures
@@ -127,25 +133,42 @@ def _figures(
     tolerance: float,
 ) -> list[ParityFigure]:
     size = clip.frames.shape[1], clip.frames.shape[2]
-    errors = {stage: _error(stage, tensor.numpy(), found[stage]) for stage, tensor in expected.items()}
+    errors = {stage: error_of(stage, tensor.numpy(), found[stage]) for stage, tensor in expected.items()}
     return [ParityFigure(member, stage, clip.name, size, error, tolerance) for stage, error in errors.items()]
 
 
 def golden_clip(
     family: Family, keyframe: Branch, nonkeyframes: Mapping[LowResolution, Branch], clip: Clip
 ) -> GoldenClip:
-    """Return ``clip`` with what PyTorch makes of it: the first frame a keyframe, the others not."""
+    """Return ``clip`` with what PyTorch makes of it.
+
+    The first frame is the keyframe of those after it. HR runs on the last too, and all that is expected of the last
+    has labels of another size.
+    """
     reference = Reference(family, keyframe.network)
-    key = reference.keyframe(clip.frames[0])
-    expected = {KEYFRAME: {0: _expected(key)}}
+    last = len(clip.frames) - 1
+    sizes = labels_sizes(clip.frames)
+    key = reference.keyframe(clip.frames[0], sizes[0])
+    expected = {
+        KEYFRAME: {0: _expected(key), last: _expected(reference.keyframe(clip.frames[last], sizes[last]))},
+    }
     for low, branch in nonkeyframes.items():
         network = cast(FusionNetwork, branch.network)
-        runs = (
-            reference.nonkeyframe(network, low.scale, frame, key["feature"], motion)
-            for frame, motion in zip(clip.frames[1:], clip.motion[1:], strict=True)
-        )
-        expected[low.member] = {index: _expected(stages) for index, stages in enumerate(runs, start=1)}
+        expected[low.member] = {
+            index: _expected(
+                reference.nonkeyframe(
+                    network, low.scale, clip.frames[index], key["feature"], clip.motion[index], sizes[index]
+                )
+            )
+            for index in range(1, last + 1)
+        }
     return GoldenClip(clip.frames, clip.motion, expected)
+
+
+def labels_sizes(frames: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """Return the size of the labels that a golden clip expects for each of its frames: another for the last."""
+    count, height, width = frames.shape[:3]
+    return [*[(height, width)] * (count - 1), other_size(height, width)]
 
 
 def refuse_beyond_tolerance(figures: Sequence[ParityFigure]) -> None:
@@ -167,18 +190,26 @@ def _expected(stages: Mapping[str, Tensor]) -> Expected:
     return Expected(labels, {stage: samples_of(array) for stage, array in arrays.items()})
 
 
-def _session(branch: Branch, inner: Sequence[str]) -> onnxruntime.InferenceSession:
+def session_of(member: str, model: bytes, inner: Sequence[str] = ()) -> onnxruntime.InferenceSession:
+    """Return a session on the CPU without the native library, whose outputs have the ``inner`` values too.
+
+    Raises:
+        OperatorError: ONNX Runtime does not load the graph.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            with_outputs(branch.model, inner), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(with_outputs(model, inner), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise OperatorError(_one_line(f"{branch.member}: ONNX Runtime does not load it", error)) from error
+        raise OperatorError(_one_line(f"{member}: ONNX Runtime does not load it", error)) from error
 
 
-def _run(session: onnxruntime.InferenceSession, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def run_graph(session: onnxruntime.InferenceSession, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return all outputs by name.
+
+    Raises:
+        OperatorError: ONNX Runtime does not run the graph.
+    """
     names = [output.name for output in session.get_outputs()]
     try:
         return dict(zip(names, session.run(names, inputs), strict=True))
@@ -191,7 +222,8 @@ def _one_line(what: str, error: Exception) -> str:
     return f"{what} ({reason}): export for a fixed size, or use other operations in the network"
 
 
-def _error(stage: str, expected: NDArray[Any], found: NDArray[Any]) -> float:
+def error_of(stage: str, expected: NDArray[Any], found: NDArray[Any]) -> float:
+    """Return how far a stage is off, as ``ParityFigure`` has it."""
     if expected.shape != found.shape:
         return float("inf")
     if stage in ("labels", FORWARD):

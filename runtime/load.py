@@ -10,8 +10,9 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
+from arseg_edge.runtime.inference.network_size import check_size, network_size
+from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
-from arseg_edge.runtime.inference.sessions import load_sessions
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.schedule.keyframes import check_interval
 from arseg_edge.runtime.segmenter import LrResize, Segmenter, Settings
@@ -24,6 +25,7 @@ def load(
     threads: int | None = None,
     interval: int | None = None,
     scale: float | None = None,
+    size: tuple[int, int] | None = None,
     resize: bool = False,
     lr_resize: LrResize = "exact",
     motion: MotionMode = "auto",
@@ -39,7 +41,9 @@ def load(
         threads: of ONNX Runtime for one operator; None for the cores that this process may use.
         interval: the keyframe interval in frames; None for the bundle's own.
         scale: which LR branch, of a bundle with several; None for its first.
-        resize: for a bundle of fixed size, resize frames of other sizes to it, and the labels back.
+        size: (height, width) that the networks see: frames are resized to it, and labels are made from the logits at
+            the frames' own size. None: the frames' own size.
+        resize: for a bundle of fixed size, the same with that size.
         lr_resize: ``"exact"`` makes the LR picture as in training; ``"fast"`` averages it straight from the
             decoder's picture.
         motion: ``"bitstream"`` takes the codec's vectors alone, ``"estimate"`` never; ``"auto"`` whichever is
@@ -49,6 +53,7 @@ def load(
         BundleError: the file is missing, broken or unsafe.
         OperatorError: ONNX Runtime does not take a graph.
         ProviderError: a provider that was named cannot be had, or onnxruntime is not installed.
+        SizeError: the bundle's networks do not run at ``size``.
         UsageError: an argument that makes no sense.
     """
     if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, float))):
@@ -61,12 +66,17 @@ def load(
         raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
     if interval is not None:
         check_interval(interval)
+    if size is not None:
+        check_size(size)
     bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
-    sessions = load_sessions(bundle, providers=providers, threads=threads or usable_cores(), scale=scale)
+    # Before the networks are loaded, which takes a while.
+    network_size(bundle.manifest, bundle.path.name, size, resize=resize)
+    networks = load_networks(bundle, providers=providers, threads=threads or usable_cores(), scale=scale)
     settings = Settings(
         interval=bundle.manifest.interval if interval is None else interval,
+        size=size,
         resize=resize,
         lr_resize=lr_resize,
         motion=motion,
     )
-    return Segmenter(bundle, sessions, settings)
+    return Segmenter(bundle, networks, settings)

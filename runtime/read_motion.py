@@ -28,7 +28,9 @@ class MotionFrame:
 
     decoded: DecodedFrame
     motion: Motion | None
-    """float32 [H, W, 2]: the content at x lies at x + (dx, dy) pixels in the keyframe. None on a keyframe."""
+    """float32 [H, W, 2]: the content at x lies at x + (dx, dy) pixels in the keyframe. None on a keyframe.
+
+    ``motion_frames`` can give it on another grid."""
     motion_source: MotionSource | None
     """Where the motion comes from (``motion/follow.py``); None on a keyframe."""
     keyframe_reason: KeyframeReason | None
@@ -148,13 +150,17 @@ def motion_frames(
     chaining: Chaining = "subpixel",
     motion: MotionMode = "auto",
     guards: Guards | None = GUARDS,
+    grid: tuple[int, int] | None = None,
 ) -> Generator[MotionFrame, None, None]:
     """The same for a source that is open already, and stays open.
+
+    With ``grid`` (a, b) the motion is [a, b, 2], in cells of that grid: what follows at another size than the
+    picture's needs no more vectors than that.
 
     Raises: as ``read_motion``.
     """
     _check(interval, chaining, motion)
-    return _motion_frames(source, Follower(interval, chaining, motion, guards))
+    return _motion_frames(source, Follower(interval, chaining, motion, guards, grid))
 
 
 def _check(interval: int, chaining: Chaining, motion: MotionMode) -> None:

@@ -8,7 +8,6 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,12 +16,15 @@ from arseg_edge.errors import FrameError, SequenceError, SizeError, UsageError
 from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Result, Speed
 from arseg_edge.runtime.inference.checks import check_frame, checked_motion
-from arseg_edge.runtime.inference.sessions import Sessions
+from arseg_edge.runtime.inference.keyframe_state import KeyframeState
+from arseg_edge.runtime.inference.network_size import network_size
+from arseg_edge.runtime.inference.networks import Networks
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, ReadyFrame, ready_frames
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.source.iterable import IterableSource
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
+from arseg_edge.runtime.source.resizing import resized_picture
 from arseg_edge.runtime.stream import ResultStream
 
 LrResize = Literal["exact", "fast"]
@@ -37,27 +39,33 @@ class Settings:
     """How a segmenter goes about a stream; :func:`arseg_edge.load` says what each means."""
 
     interval: int
+    size: tuple[int, int] | None = None
     resize: bool = False
     lr_resize: LrResize = "exact"
     motion: MotionMode = "auto"
 
 
 class Segmenter:
-    """Runs one bundle; made by :func:`arseg_edge.load`. Use one for each thread.
+    """Runs one bundle; made by :func:`arseg_edge.load`.
+
+    Several streams may run at once, each with its own keyframe, from several threads too. ``step`` and ``reset``
+    are one more stream, and belong to one thread at a time.
 
     A context manager. After :meth:`close` it refuses work; a stream that is cut off in the middle closes
     its source at once.
     """
 
-    def __init__(self, bundle: Bundle, sessions: Sessions, settings: Settings) -> None:
+    def __init__(self, bundle: Bundle, networks: Networks, settings: Settings) -> None:
+        """Take networks that are loaded; raises ``SizeError`` where they do not run at the size that is set."""
         self.bundle = bundle
-        self._sessions = sessions
+        self._networks = networks
         self._settings = settings
+        self._network_size = network_size(bundle.manifest, bundle.path.name, settings.size, resize=settings.resize)
+        self._state = KeyframeState(networks)
+        """Of the frames that ``step`` gets."""
         self._steps = 0
         self._since_keyframe = 0
         self._frame_size: tuple[int, int] | None = None
-        # Whoever runs the networks owns the keyframe's feature; anybody else must not go on with it.
-        self._owner: object = None
         self._closed = False
 
     @property
@@ -78,12 +86,12 @@ class Segmenter:
     @property
     def provider(self) -> str:
         """ONNX Runtime's name of the execution provider that runs the networks."""
-        return self._sessions.provider.name
+        return self._networks.provider.name
 
     @property
     def native(self) -> bool:
         """Whether the custom operators run in the native library."""
-        return self._sessions.native
+        return self._networks.native
 
     def stream(self, source: SourceLike | Source, *, strict: bool = False) -> ResultStream:
         """Return the results for every frame of ``source``, in display order.
@@ -98,7 +106,7 @@ class Segmenter:
         Raises:
             SourceError: the source cannot be opened or read, or holds no frame.
             SizeError: the bundle does not take frames of this size.
-            SequenceError: the segmenter is closed, or was used otherwise while the stream ran.
+            SequenceError: the segmenter is closed.
 
         Example::
 
@@ -109,7 +117,7 @@ class Segmenter:
         opened = source if isinstance(source, Source) else open_source(source, strict=strict)
         if opened.height is not None and opened.width is not None:
             try:
-                self._check_size(opened.height, opened.width)
+                self._network_size.of(opened.height, opened.width)
             except SizeError:
                 if opened is not source:
                     opened.close()
@@ -117,40 +125,40 @@ class Segmenter:
         return self._stream(opened, owned=opened is not source)
 
     def _stream(self, source: Source, *, owned: bool) -> ResultStream:
-        self.reset()
-        owner = self._owner = object()
-        settings = self._settings
+        settings, state = self._settings, KeyframeState(self._networks)
         frames = ready_frames(
-            motion_frames(source, settings.interval, self.manifest.motion.chaining, settings.motion), self._image
+            motion_frames(
+                source,
+                settings.interval,
+                self.manifest.motion.chaining,
+                settings.motion,
+                grid=self._network_size.common,
+            ),
+            self._image,
         )
 
         def run(ready: ReadyFrame) -> Result:
-            if self._owner is not owner:
-                raise SequenceError(
-                    "the segmenter was used for something else while a stream ran: load a segmenter for each stream"
-                )
-            return self._run_frame(ready)
-
-        def forget() -> None:
-            if self._owner is owner:
-                self._sessions.forget()
+            self._check_open()
+            return self._run_frame(state, ready)
 
         finish = source.close if owned else _nothing
         if isinstance(source, IterableSource):
-            return ResultStream(FramesHere(frames, finish), run, forget)
-        return ResultStream(FramesAhead(frames, finish, source.interrupt, live=source.live), run, forget)
+            return ResultStream(FramesHere(frames, finish), run, state.forget)
+        return ResultStream(FramesAhead(frames, finish, source.interrupt, live=source.live), run, state.forget)
 
     def _image(self, frame: MotionFrame) -> NDArray[np.uint8]:
         """Return the picture that the branch for ``frame`` takes."""
-        height, width = self._check_size(frame.decoded.height, frame.decoded.width)
+        decoded = frame.decoded
+        own = decoded.height, decoded.width
+        size = self._network_size.of(*own)
         if self._settings.lr_resize == "fast" and not frame.is_keyframe:
-            return frame.decoded.rgb_at((int(height * self._sessions.scale), int(width * self._sessions.scale)))
-        return _resized(frame.rgb, (height, width))
+            return decoded.rgb_at(self._networks.lr_size(size))
+        return frame.rgb if size == own else decoded.rgb_at(size)
 
-    def _run_frame(self, ready: ReadyFrame) -> Result:
+    def _run_frame(self, state: KeyframeState, ready: ReadyFrame) -> Result:
         frame = ready.frame
         size = frame.decoded.height, frame.decoded.width
-        labels, stage, milliseconds = self._segment(ready.image, frame.motion, size)
+        labels, stage, milliseconds = _segment(state, ready.image, frame.motion, size)
         stages = {
             "decode": frame.decode_ms,
             "motion": frame.motion_ms,
@@ -188,7 +196,7 @@ class Segmenter:
 
         Args:
             rgb: uint8 [H, W, 3].
-            motion: [H, W, 2], pixels, (dx, dy) from this frame to the last keyframe. A frame without it is a
+            motion: [H, W, 2], pixels of ``rgb``, (dx, dy) from this frame to the last keyframe. A frame without it is a
                 keyframe: missing motion never passes for none.
             keyframe: run the HR network; then ``motion`` must be None.
 
@@ -206,11 +214,11 @@ class Segmenter:
         self._check_open()
         check_frame(rgb)
         height, width = rgb.shape[:2]
-        self._check_size(height, width)
+        size = self._network_size.of(height, width)
         if motion is not None:
             if keyframe:
                 raise UsageError("both keyframe=True and motion: a keyframe has none, leave one out")
-            if not self._sessions.has_keyframe or self._owner is not self:
+            if not self._state.has_keyframe:
                 raise SequenceError("motion before any keyframe: call step(rgb, keyframe=True) first")
             if self._frame_size != (height, width):
                 raise FrameError(
@@ -220,12 +228,9 @@ class Segmenter:
                 )
             motion = checked_motion(motion, height, width)
         reason = None if motion is not None else "requested" if keyframe else "no-motion"
-        if motion is None and not keyframe and not self._sessions.has_keyframe:
+        if motion is None and not keyframe and not self._state.has_keyframe:
             reason = "first"
-        self._owner = self
-        labels, stage, milliseconds = self._segment(
-            _resized(rgb, self._check_size(height, width)), motion, (height, width)
-        )
+        labels, stage, milliseconds = _segment(self._state, resized_picture(rgb, size), motion, (height, width))
         index, self._steps = self._steps, self._steps + 1
         self._since_keyframe = 0 if motion is None else self._since_keyframe + 1
         self._frame_size = (height, width)
@@ -243,18 +248,17 @@ class Segmenter:
         )
 
     def reset(self) -> None:
-        """Forget the keyframe and start counting anew; a stream that still runs must not go on."""
+        """Forget the keyframe of ``step`` and start counting anew."""
         self._check_open()
-        self._sessions.forget()
-        self._owner = None
+        self._state.forget()
         self._steps = self._since_keyframe = 0
         self._frame_size = None
 
     def close(self) -> None:
-        """Let go of the keyframe and refuse further work; safe to call twice."""
-        self._sessions.forget()
-        self._owner = None
+        """Let go of the networks and refuse further work; safe to call twice."""
         self._closed = True
+        self._state.forget()
+        self._networks.close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -267,57 +271,28 @@ class Segmenter:
     def __repr__(self) -> str:
         return f"Segmenter({self.bundle!r}, interval={self.interval}, {self.provider})"
 
-    def _segment(
-        self, image: NDArray[np.uint8], motion: NDArray[np.float32] | None, size: tuple[int, int]
-    ) -> tuple[NDArray[np.uint8], str, float]:
-        """Return labels for a frame of ``size`` (H, W), the stage that made them, and its milliseconds.
-
-        ``image`` is what the branch takes; ``motion`` is [H, W, 2].
-        """
-        network_size = self._check_size(*size)
-        start = perf_counter()
-        if motion is None:
-            stage, labels = "hr", self._sessions.run_keyframe(image)
-        else:
-            if network_size != size:
-                ratio = np.array([network_size[1] / size[1], network_size[0] / size[0]], np.float32)
-                motion = np.asarray(cv2.resize(motion, network_size[::-1]), np.float32) * ratio
-            stage, labels = "lr", self._sessions.run_nonkeyframe(image, motion)
-        if network_size != size:
-            back = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-            labels = np.asarray(back, np.uint8)
-        return labels, stage, (perf_counter() - start) * 1e3
-
     def _check_open(self) -> None:
         if self._closed:
             raise SequenceError("the segmenter is closed: load the bundle again")
 
-    def _check_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size that the networks run at for a frame of this size."""
-        low, high, fixed = self.manifest.smallest_size, self.manifest.largest_size, self.manifest.size
-        if fixed is not None:
-            if fixed == (height, width) or self._settings.resize:
-                return fixed
-            raise SizeError(
-                f"frames of {height}x{width} (height x width) do not fit {self.bundle.path.name}, exported for "
-                f"{fixed[0]}x{fixed[1]}: let them be resized (resize=True, --resize), or export it for any size"
-            )
-        if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
-            raise SizeError(
-                f"frames of {height}x{width} (height x width) are outside what {self.bundle.path.name} takes, "
-                f"{low[0]}x{low[1]} to {high[0]}x{high[1]}: scale the video"
-            )
-        return height, width
+
+def _segment(
+    state: KeyframeState,
+    image: NDArray[np.uint8],
+    motion: NDArray[np.float32] | None,
+    labels_size: tuple[int, int],
+) -> tuple[NDArray[np.uint8], str, float]:
+    """Return labels, the stage that made them, and its milliseconds; ``image`` is what the branch takes."""
+    start = perf_counter()
+    if motion is None:
+        stage, labels = "hr", state.run_keyframe(image, labels_size)
+    else:
+        stage, labels = "lr", state.run_nonkeyframe(image, motion, labels_size)
+    return labels, stage, (perf_counter() - start) * 1e3
 
 
 def _nothing() -> None:
     pass
-
-
-def _resized(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    if rgb.shape[:2] == size:
-        return rgb
-    return np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_the_document_has_all_that_a_device_needs() -> None:
 def test_missing_key_is_named(text: str, way: Path_) -> None:
     message = refused(changed(text, way, drop=True))
     if way == ("format_version",):
-        assert "bundle format None is not 1" in message
+        assert "bundle format None is none of those" in message
     else:
         assert f"lacks {way[-1]}: export the bundle again" in message
 
@@ -125,8 +125,10 @@ def test_value_of_another_kind_is_refused(text: str, way: Path_, value: Any) -> 
         (("size",), [32.5, 32], "not a value of type int"),
         (("classes",), [], "manifest.json: classes is a list of 0, not 1 to 256 entries"),
         (("scales",), [], "manifest.json: scales is a list of 0, not 1 to 16 entries"),
-        (("format_version",), 2, "bundle format 2 is not 1, the one that this version reads: update arseg-edge"),
-        (("format_version",), "1", "bundle format '1' is not 1"),
+        (("format_version",), 3, "bundle format 3 is none of those that this version reads (1 to 2): update"),
+        (("format_version",), "1", "bundle format '1' is none of those"),
+        (("format_version",), 1, "motion: unit is 'cell', not 'pixel', which bundle format 1 has"),
+        (("motion", "unit"), "pixel", "motion: unit is 'pixel', not 'cell', which bundle format 2 has"),
         (("interval",), 0, "manifest.json: interval is 0, not a number from 1 to 100000"),
         (("scales", 0, "scale"), -0.5, "manifest.json: scales: scale is -0.5, not a number from 0.05 to 1"),
         (("parity", 0, "error"), float("nan"), "manifest.json is not JSON (NaN is no number in JSON)"),

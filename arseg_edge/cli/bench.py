@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.command(short_help="Time a bundle on this device: AR beside HR on every frame.")
 @click.argument("video")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds that count.")
-@model_options("model", "interval", "threads", interval="Keyframe interval, 2 or more.  [default: the bundle's]")
+@model_options(
+    "model", "interval", "size", "threads", interval="Keyframe interval, 2 or more.  [default: the bundle's]"
+)
 @json_option
 def bench(video: str, rounds: int, options: ModelOptions, as_json: bool) -> None:
     """Time the bundle on the first frames of VIDEO, on the CPU: HR on every frame beside HR, LR and CReFF.
@@ -35,6 +37,7 @@ def bench(video: str, rounds: int, options: ModelOptions, as_json: bool) -> None
         threads=options.thread_count,
         rounds=rounds,
         interval=options.interval,
+        size=options.network_size,
         progress=_show_progress,
     )
     if sys.stderr.isatty():
@@ -53,8 +56,9 @@ def _show_progress(what: str) -> None:
 def _print(report: BenchReport) -> None:
     height, width = report.size
     operators = "native operators" if report.native else "function bodies"
+    seen = "" if report.network_size == report.size else " seen at {}x{}".format(*report.network_size)
     click.echo(
-        f"{report.bundle} on {report.video}, {height}x{width}, interval {report.interval}, "
+        f"{report.bundle} on {report.video}, {height}x{width}{seen}, interval {report.interval}, "
         f"{report.threads} threads, {operators}, {report.rounds} rounds"
     )
     click.echo()

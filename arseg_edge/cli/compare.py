@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Percent of the pixels that must agree with HR at an interval's farthest distance.",
 )
-@model_options("model", "resize", "provider", "threads")
+@model_options("model", "size", "resize", "provider", "threads")
 @json_option
 def compare(
     video: str,

@@ -47,6 +47,7 @@ def _rate(text: str) -> Fraction:
     "model",
     "interval",
     "scale",
+    "size",
     "resize",
     "provider",
     "threads",
@@ -131,7 +132,8 @@ def _checkpoints(family: str | None, hr: Path, lr: Path, options: ModelOptions) 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = "cuda" if provider != "cpu" and torch.cuda.is_available() else "cpu"
-    return CheckpointPredictor(family, hr, lr, 0.5 if options.scale is None else options.scale, device=device)
+    scale = 0.5 if options.scale is None else options.scale
+    return CheckpointPredictor(family, hr, lr, scale, size=options.network_size, device=device)
 
 
 def _progress() -> Callable[[str, int, int], None]:

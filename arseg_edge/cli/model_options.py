@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from arseg_edge.cli.options import parse_provider
+from arseg_edge.cli.options import parse_provider, parse_size
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
 
@@ -46,8 +46,14 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         show_default=True,
         help="Where motion comes from: the codec's vectors alone, estimation alone, or whichever is better.",
     ),
+    "size": functools.partial(
+        click.option,
+        "--size",
+        metavar="HxW",
+        help="What the networks see frames at; labels have the frames' own size.  [default: the frames' size]",
+    ),
     "resize": functools.partial(
-        click.option, "--resize", is_flag=True, help="Resize frames to a bundle of fixed size, and labels back."
+        click.option, "--resize", is_flag=True, help="For a bundle of fixed size: the networks see frames at that."
     ),
     "provider": functools.partial(
         click.option,
@@ -74,6 +80,7 @@ class ModelOptions:
     interval: int | None = None
     scale: float | None = None
     motion: MotionMode = "auto"
+    size: str | None = None
     resize: bool = False
     provider: str = "auto"
     threads: int | None = None
@@ -87,6 +94,11 @@ class ModelOptions:
     def providers(self) -> ProviderLike:
         """The execution provider, as ``arseg_edge.load`` takes it."""
         return parse_provider(self.provider)
+
+    @property
+    def network_size(self) -> tuple[int, int] | None:
+        """Height and width that the networks see frames at; None for the frames' own."""
+        return None if self.size is None else parse_size(self.size)
 
     @property
     def thread_count(self) -> int:
@@ -110,6 +122,7 @@ class ModelOptions:
             threads=self.threads,
             interval=self.interval,
             scale=self.scale,
+            size=self.network_size,
             resize=self.resize,
             motion=self.motion,
         )
@@ -123,6 +136,7 @@ class ModelOptions:
             providers=self.providers,
             threads=self.thread_count,
             scale=self.scale if scale is None else scale,
+            size=self.network_size,
             resize=self.resize,
         )
 

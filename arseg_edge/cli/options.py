@@ -35,17 +35,15 @@ def parse_provider(text: str) -> str | tuple[str, dict[str, str]]:
     return name, options
 
 
-def parse_size(text: str) -> tuple[int, int] | None:
-    """Return (height, width) of ``HxW``; None for ``dynamic``.
+def parse_size(text: str, otherwise: str = "") -> tuple[int, int]:
+    """Return (height, width) of ``HxW``; ``otherwise`` is what else could be written, for the message.
 
-    >>> parse_size("720x960"), parse_size("dynamic")
-    ((720, 960), None)
+    >>> parse_size("720x960")
+    (720, 960)
     """
-    if text == "dynamic":
-        return None
     height, _, width = text.partition("x")
     if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
-        raise UsageError(f"--size {text!r}: write HEIGHTxWIDTH, such as 720x960, or dynamic")
+        raise UsageError(f"--size {text!r}: write HEIGHTxWIDTH, such as 720x960{otherwise}")
     return int(height), int(width)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from arseg_edge.bundle import Bundle
 from arseg_edge.errors import BundleError, OperatorError
@@ -15,10 +15,13 @@ from arseg_edge.onnx_bytes import without_fusion
 from arseg_edge.operators import Chaining
 from arseg_edge.palette import ClassSet
 from arseg_edge.runtime.inference.native_operators import native_operators
+from arseg_edge.runtime.inference.network_size import network_size
+from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
-from arseg_edge.runtime.inference.sessions import load_sessions, open_session
+from arseg_edge.runtime.inference.sessions import feeds_of, open_session, short_reason
 from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.source.open_source import SourceLike
+from arseg_edge.runtime.source.resizing import resized_picture
 from arseg_edge.runtime.stream import ResultStream
 
 
@@ -32,6 +35,7 @@ class BundlePredictor:
         threads: int,
         providers: ProviderLike | Sequence[ProviderLike] | None = None,
         scale: float | None = None,
+        size: tuple[int, int] | None = None,
         resize: bool = False,
     ) -> None:
         """Load the sessions.
@@ -41,37 +45,40 @@ class BundlePredictor:
             threads: of ONNX Runtime for one operator.
             providers: as for ``arseg_edge.load``.
             scale: which LR branch; None for the bundle's first.
-            resize: for a bundle of fixed size, resize frames of other sizes to it, and the labels back.
+            size: (height, width) that the networks see frames at; None for the frames' own.
+            resize: for a bundle of fixed size, resize frames of other sizes to it.
 
         Raises:
             BundleError: a member is damaged, or there is no branch for ``scale``.
             OperatorError: ONNX Runtime does not take a graph.
             ProviderError: a provider cannot be had.
+            SizeError: the networks do not run at ``size``.
         """
         manifest = bundle.manifest
-        sessions = load_sessions(bundle, providers=providers, threads=threads, scale=scale)
-        self._bundle, self._sessions, self._resize = bundle, sessions, resize
+        self._network_size = network_size(manifest, bundle.path.name, size, resize=resize)
+        networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
+        self._bundle, self._networks, self._size, self._resize = bundle, networks, size, resize
         self._ar, self._hr = self._segmenter(manifest.interval), self._segmenter(manifest.interval)
         member = manifest.low_resolution(scale).member
         try:
             alone = without_fusion(bundle.read(member))
         except ValueError as error:
             raise BundleError(f"{bundle.path}: {member}: {error}: export the bundle again") from None
-        library = native_operators(sessions.provider)
-        self._lr = open_session(alone, sessions.provider, threads, f"{bundle.path}: {member}", library)
+        library = native_operators(networks.provider)
+        self._lr = open_session(alone, networks.provider, threads, f"{bundle.path}: {member}", library)
         self.name = bundle.path.name
         self.classes = ClassSet(
             tuple(each.name for each in manifest.classes), tuple(each.colour for each in manifest.classes)
         )
         self.interval = manifest.interval
-        self.scale = sessions.scale
+        self.scale = networks.scale
         self.chaining: Chaining = manifest.motion.chaining
-        self.provider = sessions.provider.name
-        self.native = sessions.native
+        self.provider = networks.provider.name
+        self.native = networks.native
 
     def _segmenter(self, interval: int) -> Segmenter:
-        """Return one on the same networks, with a place of its own for the keyframe's feature."""
-        return Segmenter(self._bundle, dataclasses.replace(self._sessions), Settings(interval, self._resize))
+        """Return one on the same networks, which it must not close."""
+        return Segmenter(self._bundle, self._networks, Settings(interval, self._size, self._resize))
 
     def stream(self, source: SourceLike, interval: int) -> ResultStream:
         """Segment a source as it is deployed, with a keyframe at least every ``interval`` frames."""
@@ -92,18 +99,20 @@ class BundlePredictor:
     def lr(self, rgb: Frame) -> Labels:
         """Return the labels of the LR network alone: its feature, the last layer, no fusion."""
         size = rgb.shape[0], rgb.shape[1]
-        fixed = self._bundle.manifest.size if self._resize else None
-        if fixed is not None and fixed != size:
-            rgb = np.asarray(cv2.resize(rgb, fixed[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-        # The graph takes no more of the motion than its size, which says how large the labels shall be.
-        still = np.zeros((1, *rgb.shape[:2], 2), np.float32)
+        seen = self._network_size.of(*size)
+        values: dict[str, NDArray[np.generic]] = {
+            "frame": np.ascontiguousarray(resized_picture(rgb, seen))[None],
+            # Of a graph of format 1 its size is the frame's; nothing else is taken of it.
+            "motion": np.zeros((1, *seen, 2), np.float32),
+            "frame_size": np.array(seen, np.int64),
+            "labels_size": np.array(size, np.int64),
+        }
         try:
-            labels = self._lr.run(["labels"], {"frame": rgb[None], "motion": still})[0][0]
+            labels = self._lr.run(["labels"], feeds_of(self._lr, values))[0][0]
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
             raise OperatorError(
-                f"{self.name}: ONNX Runtime failed ({reason}): try `arseg-edge verify` on it"
+                f"{self.name}: ONNX Runtime failed ({short_reason(error)}): try `arseg-edge verify` on it"
             ) from error
-        if rgb.shape[:2] != size:
+        if labels.shape != size:
             labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(labels, np.uint8)

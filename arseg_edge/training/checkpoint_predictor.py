@@ -1,4 +1,4 @@
-"""Checkpoints, evaluated as a bundle of them would be: the same two graphs, run by PyTorch."""
+"""Checkpoints, evaluated as a bundle of them would be: the same two networks, run by PyTorch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from arseg_edge.export.checkpoint import Source, family_of, load_ar, load_hr, re
 from arseg_edge.export.families import Family
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
 from arseg_edge.export.models import FusionNetwork
-from arseg_edge.export.models.resizing import lr_size
+from arseg_edge.export.models.resizing import Size, lr_size
 from arseg_edge.export.operators import normalize_image, segmentation_labels
 from arseg_edge.operators import Chaining
+from arseg_edge.runtime.motion.agreement import resized
 from arseg_edge.runtime.schedule.keyframes import INTERVAL
+from arseg_edge.runtime.source.resizing import resized_picture
 
 
 class CheckpointPredictor:
@@ -31,9 +33,12 @@ class CheckpointPredictor:
         scale: float = 0.5,
         *,
         interval: int = INTERVAL,
+        size: Size | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         """Load both; ``family`` None recognises it, and ``hr`` and ``lr`` are files or state dicts.
+
+        The networks see frames at ``size`` (height, width), None for the frames' own; labels have the frames' size.
 
         Raises:
             CheckpointError: weights that cannot be read, or do not fit the family.
@@ -41,9 +46,9 @@ class CheckpointPredictor:
         """
         hr_checkpoint, lr_checkpoint = read_checkpoint(hr, "hr"), read_checkpoint(lr, "lr")
         found = family_of(family, hr_checkpoint, lr_checkpoint)
-        self._keyframe = KeyframeGraph(found, load_hr(found, hr_checkpoint)).to(device)
-        self._nonkeyframe = NonkeyframeGraph(found, load_ar(found, lr_checkpoint), scale).to(device)
-        self._family, self._device = found, device
+        self._keyframe = KeyframeGraph(load_hr(found, hr_checkpoint)).to(device)
+        self._nonkeyframe = NonkeyframeGraph(found, load_ar(found, lr_checkpoint)).to(device)
+        self._family, self._device, self._size = found, device, size
         self._feature: Tensor | None = None
         self.name = f"{hr_checkpoint.name} and {lr_checkpoint.name}"
         self.classes = found.classes
@@ -65,28 +70,34 @@ class CheckpointPredictor:
         """Return the labels of LR and CReFF with the kept feature; ``motion`` leads to that keyframe."""
         if self._feature is None:
             raise SequenceError("motion before any keyframe: call keyframe(rgb) first")
-        return _array(self._nonkeyframe(self._batch(rgb), self._feature, self._batch(motion))[0])
+        _, logits = self._nonkeyframe(self._small(rgb), self._feature, self._batch(resized(motion, *self._seen(rgb))))
+        return self._labels(logits, rgb)
 
     @torch.inference_mode()
     def lr(self, rgb: Frame) -> Labels:
         """Return the labels of the LR network alone: its feature, the last layer, no fusion."""
         network = cast(FusionNetwork, self._nonkeyframe.network)
-        size = rgb.shape[0], rgb.shape[1]
-        small = lr_size(*size, self.scale)
-        image = normalize_image(
-            self._batch(rgb), small, torch.tensor(small), mean=self._family.mean, std=self._family.std
-        )
-        logits = network.final_conv(network.feature(image))
-        return _array(segmentation_labels(logits, size, torch.tensor(size), **self._family.label_rule))
+        return self._labels(network.final_conv(network.feature(self._small(rgb))), rgb)
 
     @torch.inference_mode()
     def _hr(self, rgb: Frame) -> tuple[Labels, Tensor]:
-        labels, feature, _ = self._keyframe(self._batch(rgb))
-        return _array(labels), feature
+        feature, logits = self._keyframe(self._image(rgb, self._seen(rgb)))
+        return self._labels(logits, rgb), feature
+
+    def _small(self, rgb: Frame) -> Tensor:
+        return self._image(rgb, lr_size(*self._seen(rgb), self.scale))
+
+    def _seen(self, rgb: Frame) -> Size:
+        """Return the size of a frame for the networks."""
+        return self._size or (rgb.shape[0], rgb.shape[1])
+
+    def _image(self, rgb: Frame, size: Size) -> Tensor:
+        seen = resized_picture(rgb, self._seen(rgb))
+        return normalize_image(self._batch(seen), size, mean=self._family.mean, std=self._family.std)
+
+    def _labels(self, logits: Tensor, rgb: Frame) -> Labels:
+        labels = segmentation_labels(logits, (rgb.shape[0], rgb.shape[1]), **self._family.label_rule)
+        return np.asarray(labels[0].cpu().numpy(), np.uint8)
 
     def _batch(self, array: Frame | Motion) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array))[None].to(self._device)
-
-
-def _array(labels: Tensor) -> Labels:
-    return np.asarray(labels[0].cpu().numpy(), np.uint8)

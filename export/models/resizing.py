@@ -36,9 +36,3 @@ def lr_size(height: int, width: int, scale: float) -> Size:
     """
     truncate = cast(Callable[[float], int], torch.sym_int)  # which takes symbols too
     return truncate(height * scale), truncate(width * scale)
-
-
-def lr_size_tensor(size: Tensor, scale: float) -> Tensor:
-    """Return ``lr_size`` as int64 [2] for a size int64 [2], to the same number in an exported graph."""
-    # As a tensor: a plain number would be written in single precision, and 0.7 of 60 be 41.
-    return (size.to(torch.float64) * torch.tensor(scale, dtype=torch.float64)).to(torch.int64)

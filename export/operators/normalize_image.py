@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg_edge.export.operators.function import emit, parse_body
-from arseg_edge.operators import NORMALIZE_IMAGE
+from arseg_edge.export.operators.function import parse_body
+from arseg_edge.operators import DOMAIN, NORMALIZE_IMAGE
 
 # Resizing is linear, so the bytes are resized first: the affine part then runs on the smaller image.
 _BODY = """
@@ -60,23 +59,19 @@ def body() -> onnx.FunctionProto:
     return parse_body(_BODY)
 
 
-def normalize_image(
-    frame: Tensor,
-    size: tuple[int, int],
-    size_tensor: Tensor,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> Tensor:
-    """Return ``frame`` uint8 [N, H, W, 3] as float32 [N, 3, H', W'] for ``size`` (H', W').
-
-    ``size_tensor`` is the same size as int64 [2], for the node that this becomes while a model is exported.
-    """
-    if torch.compiler.is_exporting():
-        names = [f"{kind}_{channel}" for kind in ("mean", "std") for channel in "rgb"]
-        attributes = dict(zip(names, map(float, (*mean, *std)), strict=True))
-        shape = (frame.shape[0], 3, *size)
-        return emit(NORMALIZE_IMAGE, (frame, size_tensor), attributes, shape=shape)
+def normalize_image(frame: Tensor, size: tuple[int, int], *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return ``frame`` uint8 [N, H, W, 3] as float32 [N, 3, H', W'] for ``size`` (H', W')."""
     values = frame.permute(0, 3, 1, 2).float() / 255.0
     normal = (values - values.new_tensor(mean).view(3, 1, 1)) / values.new_tensor(std).view(3, 1, 1)
     return F.interpolate(normal, size=size, mode="bilinear", align_corners=True)
+
+
+def normalize_image_node(
+    frame: str, size: str, image: str, *, mean: Sequence[float], std: Sequence[float]
+) -> onnx.NodeProto:
+    """Return the node that makes the value ``image`` of ``frame`` and ``size``."""
+    names = [f"{kind}_{channel}" for kind in ("mean", "std") for channel in "rgb"]
+    attributes = dict(zip(names, map(float, (*mean, *std)), strict=True))
+    node = onnx.helper.make_node(NORMALIZE_IMAGE, [frame, size], [image], NORMALIZE_IMAGE, domain=DOMAIN)
+    node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
+    return node

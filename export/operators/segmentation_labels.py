@@ -2,10 +2,10 @@
 
 Contract (domain ``arseg``, version 1)
     ``SegmentationLabels(logits float32 [N, n, h, w], size int64 [2]) -> labels uint8 [N, H, W]``.
-    ``size`` is (H, W). The logits are enlarged ``upscale`` times (bilinear, half-pixel centres; 1: not at
-    all), resized to H×W (bilinear; ``align_corners``, 0 or 1, has the meaning that it has in PyTorch's
-    ``interpolate``, and is 1 where it is left out), and the largest of the n ≤ 256 gives the label; of equal
-    ones the first.
+    ``size`` is (H, W): the network's image's, or any other. The logits are enlarged ``upscale`` times
+    (bilinear, half-pixel centres; 1: not at all), resized to H×W (bilinear; ``align_corners``, 0 or 1, has the
+    meaning that it has in PyTorch's ``interpolate``, and is 1 where it is left out), and the largest of the
+    n ≤ 256 gives the label; of equal ones the first.
 
 A log-softmax before the resizing, as in PSPNet for CamVid, would subtract the same number from all of a
 pixel's logits, and the resizing would keep it the same: it never changes a label and is left out.
@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arseg_edge.export.operators.function import emit, parse_body
-from arseg_edge.operators import SEGMENTATION_LABELS
+from arseg_edge.export.operators.function import parse_body
+from arseg_edge.operators import DOMAIN, SEGMENTATION_LABELS
 
 _BODY = """
 SegmentationLabels <upscale, align_corners> (logits, size) => (labels)
@@ -54,20 +54,16 @@ def resize_logits(logits: Tensor, size: tuple[int, int], *, upscale: int, align_
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
 
 
-def segmentation_labels(
-    logits: Tensor,
-    size: tuple[int, int],
-    size_tensor: Tensor,
-    *,
-    upscale: int,
-    align_corners: bool = True,
-) -> Tensor:
-    """Return uint8 labels [N, H, W] for ``logits`` float32 [N, n, h, w] and ``size`` (H, W).
-
-    ``size_tensor`` is the same size as int64 [2], for the node that this becomes while a model is exported.
-    """
-    if torch.compiler.is_exporting():
-        shape = (logits.shape[0], *size)
-        attributes = {"upscale": upscale, "align_corners": int(align_corners)}
-        return emit(SEGMENTATION_LABELS, (logits, size_tensor), attributes, shape=shape, dtype=torch.uint8)
+def segmentation_labels(logits: Tensor, size: tuple[int, int], *, upscale: int, align_corners: bool = True) -> Tensor:
+    """Return uint8 labels [N, H, W] for ``logits`` float32 [N, n, h, w] and ``size`` (H, W)."""
     return resize_logits(logits, size, upscale=upscale, align_corners=align_corners).argmax(dim=1).to(torch.uint8)
+
+
+def segmentation_labels_node(
+    logits: str, size: str, labels: str, *, upscale: int, align_corners: bool = True
+) -> onnx.NodeProto:
+    """Return the node that makes the value ``labels`` of ``logits`` and ``size``."""
+    attributes = {"upscale": upscale, "align_corners": int(align_corners)}
+    node = onnx.helper.make_node(SEGMENTATION_LABELS, [logits, size], [labels], SEGMENTATION_LABELS, domain=DOMAIN)
+    node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
+    return node

@@ -24,6 +24,7 @@ from typing import Final, Literal
 
 from arseg_edge.operators import Chaining
 from arseg_edge.runtime.motion import CHAINS
+from arseg_edge.runtime.motion.agreement import resized
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.luma import Luma, working_luma
 from arseg_edge.runtime.motion.tracker import Tracker
@@ -78,13 +79,22 @@ class Followed:
 class Follower:
     """Takes decoded frames in display order and ties each to its keyframe."""
 
-    def __init__(self, interval: int, chaining: Chaining, mode: MotionMode, guards: Guards | None) -> None:
+    def __init__(
+        self,
+        interval: int,
+        chaining: Chaining,
+        mode: MotionMode,
+        guards: Guards | None,
+        grid: tuple[int, int] | None = None,
+    ) -> None:
+        """``grid``: rows and columns of the motion; None for those of the picture."""
+        self._grid = grid
         self._interval, self._guards = interval, guards
         self._way: _Way = chaining if mode == "auto" else mode
         self._chain = CHAINS[chaining]()
         # Whether the chain at full size is ever read.
         self._chained = self._way in ("bitstream", "published")
-        self._tracker = Tracker(flow=mode != "bitstream")
+        self._tracker = Tracker(flow=mode != "bitstream", grid=None if self._chained else grid)
         self._size: tuple[int, int] | None = None
         self._distance: int | None = None
         self._mismatch = 0.0
@@ -121,11 +131,14 @@ class Follower:
             reason = mismatch_reason(mismatch, self._mismatch, self._guards)
             if reason is None:
                 self._distance, self._mismatch = distance, mismatch
-                return Followed(motion, _SOURCES[reading], None, distance, mismatch)
+                return Followed(self._on_grid(motion), _SOURCES[reading], None, distance, mismatch)
         self._size, self._distance, self._mismatch = size, 0, 0.0
         self._chain.restart(*size)
         self._tracker.restart(luma, *size)
         return Followed(None, None, reason, 0, 0.0)
+
+    def _on_grid(self, motion: Motion) -> Motion:
+        return motion if self._grid in (None, motion.shape[:2]) else resized(motion, *self._grid)
 
     def _motion(
         self, frame: DecodedFrame, luma: Luma, vectors: ListedVectors | None, reading: _Reading, distance: int

@@ -42,7 +42,7 @@ class Track:
     """A frame followed to its keyframe."""
 
     motion: Motion
-    """[H, W, 2], (dx, dy) in pixels from the frame to its keyframe."""
+    """[H, W, 2], (dx, dy) in pixels from the frame to its keyframe; on another grid in its cells."""
     mismatch: float
     """The share of pixels, 0 to 1, that show something else than the keyframe there."""
 
@@ -72,8 +72,9 @@ class _Known:
 class Tracker:
     """Follows frames to a keyframe; ``restart`` there, then ``follow`` each frame in display order."""
 
-    def __init__(self, *, flow: bool = True) -> None:
-        """With ``flow`` False nothing but vectors is used."""
+    def __init__(self, *, flow: bool = True, grid: tuple[int, int] | None = None) -> None:
+        """With ``flow`` False nothing but vectors is used; ``grid``: rows and columns of the motion, if not H and W."""
+        self._motion_grid = grid
         self._from_vectors = Flow(finest=2, stride=5, iterations=4) if flow else None
         self._from_nothing = Flow(finest=1, stride=6, iterations=4) if flow else None
         self._size = (0, 0)
@@ -142,7 +143,7 @@ class Tracker:
         cv2.max(positions, self._limits[0], positions)
         cv2.min(positions, self._limits[1], positions)
         self._take(found := _Known(self._grid, positions=positions), droppable=droppable)
-        return Track(resized(found.moved, *self._size), mismatch(choice.difference))
+        return Track(resized(found.moved, *(self._motion_grid or self._size)), mismatch(choice.difference))
 
     def _take(self, known: _Known, *, droppable: bool) -> None:
         self._before = known

@@ -26,11 +26,15 @@ from arseg_edge.errors import SourceError
 from arseg_edge.onnx_bytes import ending_at, matmul_model
 from arseg_edge.results import Result
 from arseg_edge.runtime.inference.native_operators import native_operators
+from arseg_edge.runtime.inference.network_size import network_size
+from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import CPU, Provider
-from arseg_edge.runtime.inference.sessions import load_sessions, open_session
+from arseg_edge.runtime.inference.sessions import feeds_of, open_session
+from arseg_edge.runtime.motion.agreement import resized
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
 from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.source.location import scheme, shown
+from arseg_edge.runtime.source.resizing import resized_picture
 
 _MATMUL_SIZE = 1024
 _HR_FRAMES = 4
@@ -61,6 +65,9 @@ class BenchReport:
     bundle: str
     video: str
     size: tuple[int, int]
+    """(height, width) of the video."""
+    network_size: tuple[int, int]
+    """What the networks see it at."""
     threads: int
     interval: int
     rounds: int
@@ -101,28 +108,32 @@ def run_bench(
     threads: int,
     rounds: int,
     interval: int | None = None,
+    size: tuple[int, int] | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> BenchReport:
-    """Measure ``bundle`` on the first frames of ``video``, on the CPU.
+    """Measure ``bundle`` on the first frames of ``video``, on the CPU; ``size`` is as for ``arseg_edge.load``.
 
     Raises:
+        SizeError: the networks do not run at ``size``, or without it at the video's.
         SourceError: the video cannot be read, or is shorter than one keyframe interval.
         BundleError, OperatorError: as for loading.
     """
     interval = interval or bundle.manifest.interval
+    rule = network_size(bundle.manifest, bundle.path.name, size, resize=False)
     frames = list(itertools.islice(read_motion(video, interval), interval))
     if len(frames) < interval:
         raise SourceError(
             f"{shown(video)}: {len(frames)} frames, fewer than one interval of {interval}: use a longer one"
         )
-    size = frames[0].decoded.height, frames[0].decoded.width
+    video_size = frames[0].decoded.height, frames[0].decoded.width
+    seen = rule.of(*video_size)
     progress("loading")
-    startup, peak = _fresh_process(bundle, video, threads, interval)
+    startup, peak = _fresh_process(bundle, video, threads, interval, seen)
     native = native_operators(Provider(CPU)) is not None
-    ar = _segmenter(bundle, threads, interval, native=True)
-    hr = _segmenter(bundle, threads, 1, native=True)
-    bodies = _segmenter(bundle, threads, interval, native=False)
-    alone = _Alone(bundle, threads, frames)
+    ar = _segmenter(bundle, threads, interval, size, native=True)
+    hr = _segmenter(bundle, threads, 1, size, native=True)
+    bodies = _segmenter(bundle, threads, interval, size, native=False)
+    alone = _Alone(bundle, threads, frames, seen)
 
     results: list[Result] = []
     streams: dict[str, tuple[Callable[[], object], int]] = {
@@ -155,7 +166,8 @@ def run_bench(
     return BenchReport(
         bundle=bundle.path.name,
         video=shown(video) if scheme(video) else Path(video).name,
-        size=size,
+        size=video_size,
+        network_size=seen,
         threads=threads,
         interval=interval,
         rounds=rounds,
@@ -169,7 +181,7 @@ def run_bench(
         beside_lr=timings["ar frame"].median / t_lr - 1,
         exposed=max(0.0, 1 - inferring / ar_wall),
         sgemm_gflops=2 * _MATMUL_SIZE**3 / timings["sgemm"].median / 1e6,
-        hr_gflops=2 * _macs_at(bundle, size) / t_hr / 1e6,
+        hr_gflops=2 * _macs_at(bundle, seen) / t_hr / 1e6,
         startup_seconds=startup,
         peak_megabytes=peak,
         macs={
@@ -189,7 +201,8 @@ def _milliseconds(run: Callable[[], object]) -> float:
 class _Alone:
     """Single sessions on fixed inputs, without a pipeline around them."""
 
-    def __init__(self, bundle: Bundle, threads: int, frames: Sequence[MotionFrame]) -> None:
+    def __init__(self, bundle: Bundle, threads: int, frames: Sequence[MotionFrame], size: tuple[int, int]) -> None:
+        """``size``: what the networks see the frames at; labels have the frames' own."""
         self._threads = threads
         self._nonkeyframe = bundle.read(bundle.manifest.low_resolution(None).member)
         provider = Provider(CPU)
@@ -204,12 +217,19 @@ class _Alone:
         motion = next((frame.motion for frame in reversed(frames) if frame.motion is not None), None)
         if motion is None:
             raise SourceError("no frame of the first interval has motion: the saving cannot be measured on it")
-        self._key = {"frame": frames[0].rgb[None]}
-        self._inputs: dict[str, NDArray[np.generic]] = {
-            "frame": frames[-1].rgb[None],
-            "motion": motion[None],
-            "keyframe_feature": self._hr.run(["feature"], self._key)[0],
+        first, last = (np.ascontiguousarray(resized_picture(frames[at].rgb, size))[None] for at in (0, -1))
+        sizes = {
+            "frame_size": np.array(size, np.int64),
+            "labels_size": np.array(frames[0].rgb.shape[:2], np.int64),
         }
+        self._key = feeds_of(self._hr, {"frame": first, **sizes})
+        inputs: dict[str, NDArray[np.generic]] = {
+            "frame": last,
+            "motion": np.ascontiguousarray(resized(motion, *size))[None],
+            "keyframe_feature": self._hr.run(["feature"], self._key)[0],
+            **sizes,
+        }
+        self._inputs = feeds_of(self._ar, inputs)
 
     def hr(self) -> None:
         """Run the HR network with its labels."""
@@ -247,9 +267,9 @@ class _Alone:
         return {operator: statistics.median(values) for operator, values in durations.items()}
 
 
-def _segmenter(bundle: Bundle, threads: int, interval: int, *, native: bool) -> Segmenter:
-    sessions = load_sessions(bundle, providers="cpu", threads=threads, scale=None, native=native)
-    return Segmenter(bundle, sessions, Settings(interval))
+def _segmenter(bundle: Bundle, threads: int, interval: int, size: tuple[int, int] | None, *, native: bool) -> Segmenter:
+    networks = load_networks(bundle, providers="cpu", threads=threads, scale=None, native=native)
+    return Segmenter(bundle, networks, Settings(interval, size))
 
 
 def _drain(segmenter: Segmenter, video: str, count: int) -> list[Result]:
@@ -278,10 +298,11 @@ _PROBE = """
 import itertools, sys, time
 start = time.perf_counter()
 import arseg_edge
-segmenter = arseg_edge.load(sys.argv[1], providers="cpu", threads=int(sys.argv[2]), interval=int(sys.argv[3]))
+threads, interval, height, width = map(int, sys.argv[2:])
+segmenter = arseg_edge.load(sys.argv[1], providers="cpu", threads=threads, interval=interval, size=(height, width))
 loaded = time.perf_counter() - start
 results = segmenter.stream(sys.stdin.read())
-for _ in itertools.islice(results, int(sys.argv[3]) + 2):
+for _ in itertools.islice(results, interval + 2):
     pass
 results.close()
 try:
@@ -293,9 +314,11 @@ print(loaded, peak)
 """
 
 
-def _fresh_process(bundle: Bundle, video: str, threads: int, interval: int) -> tuple[float, float]:
+def _fresh_process(
+    bundle: Bundle, video: str, threads: int, interval: int, size: tuple[int, int]
+) -> tuple[float, float]:
     """Return seconds from import to loaded sessions, and the peak memory in MB of a process that does only this."""
-    command = [sys.executable, "-c", _PROBE, str(bundle.path), str(threads), str(interval)]
+    command = [sys.executable, "-c", _PROBE, str(bundle.path), *map(str, (threads, interval, *size))]
     # The video's address can have a password, which the arguments of a process show to everybody.
     out = subprocess.run(command, input=video, check=True, capture_output=True, text=True).stdout
     loaded, peak = map(float, out.split())

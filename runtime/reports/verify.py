@@ -17,7 +17,7 @@ from arseg_edge.golden import Expected, GoldenClip, golden_of, tolerances
 from arseg_edge.onnx_bytes import with_outputs
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import CPU, Provider, ProviderLike, first_that_loads
-from arseg_edge.runtime.inference.sessions import open_session
+from arseg_edge.runtime.inference.sessions import feeds_of, open_session
 
 # The stage that an operator ends; a stage that is off where those before it are right names its operator.
 _INNER = ("lr_feature", "logits")
@@ -134,20 +134,24 @@ def _replay(
             )
         names = [output.name for output in session.get_outputs()]
         try:
-            return dict(zip(names, session.run(names, inputs), strict=True))
+            return dict(zip(names, session.run(names, feeds_of(session, inputs)), strict=True))
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise OperatorError(f"{member}: ONNX Runtime failed on {provider.name} ({reason}): try another") from error
 
     sessions: dict[str, onnxruntime.InferenceSession] = {}
     findings: list[Finding] = []
-    key = run(KEYFRAME, (), frame=golden.frames[:1])
+    frame_size = golden.frames.shape[1:3]
+    key = run(KEYFRAME, (), frame=golden.frames[:1], labels_size=_size(frame_size))
     if "feature" not in key:
         raise BundleError(f"{KEYFRAME} has no output 'feature': export the bundle again")
     for member in [KEYFRAME, *(name for name in models if name != KEYFRAME)]:
         for index, expected in golden.expected.get(member, {}).items():
-            if member == KEYFRAME:
+            labels_size = expected.labels.shape
+            if member == KEYFRAME and index == 0 and labels_size == frame_size:
                 found = key
+            elif member == KEYFRAME:
+                found = run(member, (), frame=golden.frames[index : index + 1], labels_size=_size(labels_size))
             else:
                 found = run(
                     member,
@@ -155,9 +159,15 @@ def _replay(
                     frame=golden.frames[index : index + 1],
                     keyframe_feature=key["feature"],
                     motion=golden.motion[index : index + 1],
+                    frame_size=_size(frame_size),
+                    labels_size=_size(labels_size),
                 )
             findings.extend(_compare(member, index, expected, found, allowed))
     return tuple(findings)
+
+
+def _size(size: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(size, np.int64)
 
 
 def _compare(

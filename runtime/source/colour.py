@@ -19,6 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from arseg_edge.results import BT709, Colour
 from arseg_edge.runtime.source.hdr import tone_mapped
+from arseg_edge.runtime.source.resizing import is_smaller
 
 _TIME_BASE = Fraction(1, 25)  # a filter graph must have one; the time of a picture does not matter here
 
@@ -76,11 +77,14 @@ _to_video = _Converter()
 def to_rgb(
     picture: av.VideoFrame, colour: Colour | None = None, size: tuple[int, int] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """The picture as uint8 [H, W, 3], RGB, 0 to 255 (full range); with ``size`` (H, W), averaged down to it.
+    """The picture as uint8 [H, W, 3], RGB, 0 to 255 (full range); with ``size`` (H, W), resized to it.
 
     ``colour`` is what ``colour_of`` says of it as it was decoded; PQ and HLG become SDR (``source/hdr.py``).
     """
-    scale = "" if size is None else f"{size[1]}:{size[0]}:flags=area"
+    scale = ""
+    if size is not None:
+        flags = "area" if is_smaller(size, picture.height, picture.width) else "bilinear"
+        scale = f"{size[1]}:{size[0]}:flags={flags}"
     if colour is not None and colour.is_hdr:
         return tone_mapped(np.asarray(_to_rgb.convert(picture, scale, "rgb48le").to_ndarray(), np.uint16), colour)
     return np.ascontiguousarray(_to_rgb.convert(picture, scale, "rgb24").to_ndarray(), dtype=np.uint8)

@@ -7,13 +7,13 @@ from fractions import Fraction
 from functools import cached_property
 
 import av
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.results import Colour
 from arseg_edge.runtime.motion.vectors import VectorRecords
 from arseg_edge.runtime.source.colour import to_rgb
+from arseg_edge.runtime.source.resizing import resized_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class DecodedFrame:
         return to_rgb(self.picture, self.colour) if isinstance(self.picture, av.VideoFrame) else self.picture
 
     def rgb_at(self, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """uint8 [*size, 3], averaged down to ``size`` (H, W) straight from the decoded picture."""
+        """uint8 [*size, 3], resized to ``size`` (H, W) straight from the decoded picture (``resizing.py``)."""
         if isinstance(self.picture, av.VideoFrame):
             return to_rgb(self.picture, self.colour, size)
-        return np.asarray(cv2.resize(self.picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+        return resized_picture(self.picture, size)

@@ -2,6 +2,8 @@
 
 The network has three layers and weights from a fixed seed. It is also the proof that a network of one's own
 can be exported: it is in no list of families.
+
+``tiny-format1.arseg`` beside them is the same, ``tiny.arseg``, as bundle format 1 had it; nothing writes that any more.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -81,7 +82,7 @@ def test_lr_alone_is_its_feature_and_the_last_layer(predictor: BundlePredictor, 
 def last_layer(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return [65, 11], weight and bias, from what HR's last layer, of which LR has a copy, does to its feature."""
     model = with_outputs(read_bundle(BUNDLE).read(KEYFRAME), ["logits"])
-    feature, logits = run(model, ["feature", "logits"], frame=rgb[None])
+    feature, logits = run(model, ["feature", "logits"], frame=rgb[None], labels_size=size_of(rgb))
     inputs = np.concatenate([feature[0].reshape(64, -1), np.ones((1, feature[0, 0].size))])
     weights, *_ = np.linalg.lstsq(inputs.T, logits[0].reshape(11, -1).T.astype(np.float64), rcond=None)
     np.testing.assert_allclose(inputs.T @ weights, logits[0].reshape(11, -1).T, atol=1e-3)
@@ -90,11 +91,16 @@ def last_layer(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def lr_feature(rgb: NDArray[np.uint8], keyframe: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return [64, h', w'] of the whole graph, fusion and all."""
-    (key,) = run(read_bundle(BUNDLE).read(KEYFRAME), ["feature"], frame=keyframe[None])
+    (key,) = run(read_bundle(BUNDLE).read(KEYFRAME), ["feature"], frame=keyframe[None], labels_size=size_of(keyframe))
     model = with_outputs(read_bundle(BUNDLE).read("nonkeyframe.onnx"), ["lr_feature"])
     motion = np.zeros((1, *rgb.shape[:2], 2), np.float32)
-    (feature,) = run(model, ["lr_feature"], frame=rgb[None], keyframe_feature=key, motion=motion)
+    inputs = {"frame": rgb[None], "keyframe_feature": key, "motion": motion}
+    (feature,) = run(model, ["lr_feature"], **inputs, frame_size=size_of(rgb), labels_size=size_of(rgb))
     return feature[0].astype(np.float64)
+
+
+def size_of(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.array(rgb.shape[:2], np.int64)
 
 
 def run(model: bytes, outputs: list[str], **inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
@@ -106,11 +112,17 @@ def run(model: bytes, outputs: list[str], **inputs: NDArray[np.generic]) -> list
 def labels_of(layer: NDArray[np.float64], feature: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.int64]:
     """The last layer, ×8 with half-pixel centres, and to ``size`` with aligned corners (segmentation_labels.py)."""
     logits = np.einsum("chw,cn->nhw", feature, layer[:-1]) + layer[-1][:, None, None]
+    return resized_logits(logits, size, upscale=8).argmax(0)
+
+
+def resized_logits(logits: NDArray[np.floating[Any]], size: tuple[int, int], upscale: int = 1) -> NDArray[np.float64]:
+    resized = logits.astype(np.float64)
     for axis, length in ((1, size[0]), (2, size[1])):
         small = logits.shape[axis]
-        logits = at(logits, (np.arange(8 * small) + 0.5) / 8 - 0.5, axis)
-        logits = at(logits, np.arange(length) * (8 * small - 1) / (length - 1), axis)
-    return logits.argmax(0)
+        if upscale > 1:
+            resized = at(resized, (np.arange(upscale * small) + 0.5) / upscale - 0.5, axis)
+        resized = at(resized, np.arange(length) * (upscale * small - 1) / (length - 1), axis)
+    return resized
 
 
 def at(values: NDArray[np.float64], places: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
@@ -138,11 +150,13 @@ def test_a_bundle_of_one_size(tiny_fixed_bundle: Path) -> None:
     with pytest.raises(SizeError, match="128x192"):
         BundlePredictor(bundle, threads=1).hr(double)
     predictor = BundlePredictor(bundle, threads=1, resize=True)
-    for labels_at in (predictor.hr, predictor.lr):
-        # Half the size again is, but for rounding, what it was made from.
-        small, large = labels_at(rgb), labels_at(double)
-        assert large.shape == (128, 192)
-        assert (large[::2, ::2] == small).mean() > 0.95
+    # The networks see the same, and the labels are made from the same logits.
+    model = with_outputs(bundle.read(KEYFRAME), ["logits"])
+    (logits,) = run(model, ["logits"], frame=rgb[None], labels_size=size_of(rgb))
+    assert (predictor.hr(double) == resized_logits(logits[0], (128, 192)).argmax(0)).mean() > 0.999
+    small, large = predictor.lr(rgb), predictor.lr(double)
+    assert large.shape == (128, 192)
+    assert 0.9 < (large[::2, ::2] == small).mean() < 1
 
 
 def test_a_graph_without_fusion_is_no_lr_branch(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_own_network_becomes_a_bundle_that_runs(two_scales: Bundle) -> None:
 def test_manifest_says_what_was_exported(two_scales: Bundle) -> None:
     manifest = two_scales.manifest
     assert read_bundle(two_scales.path).manifest == manifest
-    assert (manifest.format_version, manifest.family, manifest.size) == (1, "tiny", None)
+    assert (manifest.format_version, manifest.family, manifest.size) == (2, "tiny", None)
     assert [(each.name, each.colour) for each in manifest.classes] == [
         ("sky", (70, 130, 180)), ("road", (128, 64, 128)), ("car", (0, 0, 142)),
     ]  # fmt: skip
@@ -86,7 +86,7 @@ def test_manifest_says_what_was_exported(two_scales: Bundle) -> None:
     assert (manifest.feature.channels, manifest.feature.stride, manifest.kernel_size) == (8, 4, 7)
     assert (manifest.interval, manifest.opset, manifest.oldest_onnxruntime) == (7, 18, "1.17")
     assert vars(manifest.motion) == {
-        "unit": "pixel",
+        "unit": "cell",
         "order": "dx, dy",
         "direction": "frame to keyframe",
         "sampling": "consistent",
@@ -124,7 +124,7 @@ def test_parity_covers_every_graph_stage_input_and_size(two_scales: Bundle) -> N
         (member, stage, name, size)
         for member, of_member in stages.items()
         for stage in of_member
-        for name in ("random", "structured")
+        for name in ("random", "structured", "resized")
         for size in ((96, 128), (135, 214))
     }
     assert {(each.member, each.stage, each.input, each.size) for each in two_scales.parity} == expected
@@ -139,10 +139,14 @@ def test_golden_clip_has_every_graph(two_scales: Bundle) -> None:
     assert not clip.motion[0].any()
     assert clip.motion[1:].any()
     assert {member: sorted(runs) for member, runs in clip.expected.items()} == {
-        KEYFRAME: [0],
+        KEYFRAME: [0, 2],
         NONKEYFRAME: [1, 2],
         "nonkeyframe-0.3.onnx": [1, 2],
     }
+    # What is expected of the last frame has labels of another size.
+    for runs in clip.expected.values():
+        assert {index: run.labels.shape for index, run in runs.items() if index != 2} == {min(runs): (96, 128)}
+        assert runs[2].labels.shape == (145, 255)
 
 
 def test_graphs_say_what_another_program_must_know(two_scales: Bundle) -> None:
@@ -153,11 +157,12 @@ def test_graphs_say_what_another_program_must_know(two_scales: Bundle) -> None:
         assert {each.domain: each.version for each in model.opset_import} == {"": 18, "arseg": 1}
         facts = {each.key: each.value for each in model.metadata_props}
         assert facts == {
-            "arseg.format_version": "1",
+            "arseg.format_version": "2",
             "arseg.family": "tiny",
             "arseg.classes": "sky,road,car",
             "arseg.interval": "7",
-            "arseg.motion": "pixels, (dx, dy), frame to keyframe",
+            "arseg.motion": "cells of its own grid, (dx, dy), frame to keyframe",
+            "arseg.lr_size": "int(height * scale), int(width * scale) of frame_size",
             "arseg.chaining": "subpixel",
             "arseg.sampling": "consistent",
             "arseg.oldest_onnxruntime": "1.17",
@@ -171,14 +176,22 @@ def shape_of(value: onnx.ValueInfoProto) -> list[int | str]:
 
 def test_graphs_take_bytes_and_give_bytes(two_scales: Bundle) -> None:
     key, other = (onnx.load_from_string(two_scales.read(name)).graph for name in (KEYFRAME, NONKEYFRAME))
-    assert {each.name: shape_of(each) for each in key.input} == {"frame": [1, "height", "width", 3]}
+    assert {each.name: shape_of(each) for each in key.input} == {
+        "frame": [1, "height", "width", 3],
+        "labels_size": [2],
+    }
     assert [each.name for each in key.output] == ["labels", "feature"]
     assert {each.name: shape_of(each) for each in other.input} == {
         "frame": [1, "picture_height", "picture_width", 3],
         "keyframe_feature": [1, 8, "feature_height", "feature_width"],
-        "motion": [1, "height", "width", 2],
+        "motion": [1, "motion_height", "motion_width", 2],
+        "frame_size": [2],
+        "labels_size": [2],
     }
     assert [each.name for each in other.output] == ["labels"]
+    assert shape_of(key.output[0]) == shape_of(other.output[0]) == [1, "labels_height", "labels_width"]
+    for value in (key.input[1], *other.input[3:]):
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.INT64
     for value in (key.input[0], key.output[0], other.input[0], other.output[0]):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
@@ -225,7 +238,9 @@ def test_fixed_size_from_files_for_a_family_that_is_recognised(tmp_path: Path) -
     assert [shape_of(each) for each in graph.input] == [
         [1, "picture_height", "picture_width", 3],
         [1, 256, 8, 12],
-        [1, 64, 96, 2],
+        [1, "motion_height", "motion_width", 2],
+        [2],
+        [2],
     ]
 
     # Steps are told before they begin, and the last when all is done.
@@ -238,6 +253,7 @@ def test_fixed_size_from_files_for_a_family_that_is_recognised(tmp_path: Path) -
         "exporting nonkeyframe.onnx",
         "comparing with PyTorch on random input",
         "comparing with PyTorch on structured input",
+        "comparing with PyTorch on resized input",
         "making the golden clip",
         "writing street.arseg",
         "done",
@@ -254,6 +270,8 @@ def test_picture_of_the_lr_branchs_size_is_taken_as_it_is(two_scales: Bundle, lr
         "frame": picture,
         "keyframe_feature": np.zeros((1, 8, 16, 24), np.float32),
         "motion": np.zeros((1, height, width, 2), np.float32),
+        "frame_size": np.array([height, width]),
+        "labels_size": np.array([height, width]),
     }
     labels, found = session.run(["labels", "lr_feature"], feeds)
     assert labels.shape == (1, height, width)
@@ -263,6 +281,29 @@ def test_picture_of_the_lr_branchs_size_is_taken_as_it_is(two_scales: Bundle, lr
     with torch.no_grad():
         expected = load_ar(FAMILY, read_checkpoint(lr)).feature(torch.from_numpy(image).float())
     assert golden.relative_error(found, expected.numpy()) < 1e-5
+
+
+def test_motion_on_any_grid_is_in_its_cells(two_scales: Bundle) -> None:
+    """The same displacement on three grids gives the same labels, of any size that is asked for."""
+    session = onnxruntime.InferenceSession(two_scales.read(NONKEYFRAME), providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(3)
+    (height, width), labels_size = SIZE, (131, 75)
+    feeds = {
+        "frame": random.integers(0, 256, (1, height, width, 3), np.uint8),
+        "keyframe_feature": random.standard_normal((1, 8, 16, 24), np.float32),
+        "frame_size": np.array(SIZE),
+        "labels_size": np.array(labels_size),
+    }
+    found = []
+    for rows, columns in (SIZE, (16, 24), (5, 40)):
+        motion = np.zeros((1, rows, columns, 2), np.float32)
+        motion[...] = 8 * columns / width, -4 * rows / height  # 8 pixels to the right, 4 up
+        found.append(session.run(None, {**feeds, "motion": motion})[0])
+        assert found[-1].shape == (1, *labels_size)
+    still = session.run(None, {**feeds, "motion": np.zeros((1, 1, 1, 2), np.float32)})[0]
+    assert (found[0] != still).mean() > 0.01
+    for other in found[1:]:
+        assert (found[0] == other).mean() > 0.999
 
 
 def test_every_scale_may_have_weights_of_its_own(hr: State, lr: State, tmp_path: Path) -> None:
@@ -414,6 +455,8 @@ random = numpy.random.default_rng(0)
     "frame": random.integers(0, 256, (1, 720, 960, 3), numpy.uint8),
     "keyframe_feature": random.standard_normal((1, channels, height, width), numpy.float32),
     "motion": random.standard_normal((1, 720, 960, 2), numpy.float32),
+    "frame_size": numpy.array([720, 960]),
+    "labels_size": numpy.array([720, 960]),
 })
 assert labels.shape == (1, 720, 960)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

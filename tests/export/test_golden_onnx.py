@@ -108,7 +108,17 @@ def final_logits(family: str, logits: np.ndarray[Any, Any], size: Sequence[int])
 
 def feeds_of(expected: Arrays, keyframe_feature: np.ndarray[Any, Any]) -> Arrays:
     image, motion = expected["image"][None], expected["motion"][None]
-    return {"frame": image, "keyframe_feature": keyframe_feature, "motion": motion}
+    sizes = {"frame_size": size_of(image[0]), "labels_size": size_of(image[0])}
+    return {"frame": image, "keyframe_feature": keyframe_feature, "motion": motion, **sizes}
+
+
+def keyframe_feeds(expected: Arrays) -> Arrays:
+    image = expected["key_image"]
+    return {"frame": image[None], "labels_size": size_of(image)}
+
+
+def size_of(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.array(image.shape[:2], np.int64)
 
 
 def assert_matches(found: Arrays, expected: Arrays) -> None:
@@ -131,7 +141,7 @@ def test_every_stage_matches_the_published_code(
     assert float(expected["scale"]) == bundle.manifest.scales[0].scale
     shape = expected["image"].shape[:2]
 
-    keyframe = run(open_bodies(with_outputs(bundle.read(KEYFRAME), ["logits"])), {"frame": expected["key_image"][None]})
+    keyframe = run(open_bodies(with_outputs(bundle.read(KEYFRAME), ["logits"])), keyframe_feeds(expected))
     stages = run(open_bodies(opened_up(bundle.read(NONKEYFRAME))), feeds_of(expected, keyframe["feature"]))
     found = {
         "hr_feature": keyframe["feature"],
@@ -153,7 +163,7 @@ def test_native_kernels_match_the_published_code(
     export_golden: Callable[[str], Bundle], family: str, size: str
 ) -> None:
     bundle, expected = export_golden(family), golden.outputs(family, size)
-    keyframe = run(with_kernels(bundle.read(KEYFRAME)), {"frame": expected["key_image"][None]})
+    keyframe = run(with_kernels(bundle.read(KEYFRAME)), keyframe_feeds(expected))
     session = with_kernels(with_outputs(bundle.read(NONKEYFRAME), ["lr_feature", "logits"]))
     stages = run(session, feeds_of(expected, keyframe["feature"]))
     found = {

@@ -6,6 +6,7 @@ import sys
 
 import golden
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from arseg_edge.errors import UsageError
 from arseg_edge.export.checkpoint import load_ar, load_hr, read_checkpoint
 from arseg_edge.export.families import Family, check_family, families, find_family, register_family
+from arseg_edge.export.graph_ends import lr_size_nodes
 from arseg_edge.export.models.pooling import adaptive_average_pool
-from arseg_edge.export.models.resizing import lr_size, lr_size_tensor, resize
+from arseg_edge.export.models.resizing import lr_size, resize
 from arseg_edge.export.operators.segmentation_labels import resize_logits
 from arseg_edge.palette import ClassSet, colour_table, distinct_colours
 
@@ -104,37 +106,43 @@ def test_adaptive_pooling_averages_pytorchs_bins(bins: int) -> None:
         torch.testing.assert_close(adaptive_average_pool(x, bins), F.adaptive_avg_pool2d(x, bins))
 
 
-class ExportedSizes(nn.Module):
-    """What depends on the size inside a graph: the pooled average and the size of the LR image."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, x: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        return adaptive_average_pool(x, 6), lr_size_tensor(size, self.scale)
+class Pooled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_average_pool(x, 6)
 
 
-def test_sizes_in_an_exported_graph_are_pythons_and_pytorchs() -> None:
-    scale = 0.7  # of which 91 sizes up to 4096 are a whole number on paper and one less in Python
+SIZES = [(1, 7), (5, 6), (8, 13), (60, 90), (45, 128), *((n, 4097 - n) for n in range(30, 4000, 40))]
+
+
+def test_pooling_in_an_exported_graph_is_pytorchs() -> None:
     program = torch.onnx.export(
-        ExportedSizes(scale).eval(),
-        (torch.rand(1, 1, 9, 11), torch.tensor([9, 11])),
-        input_names=["x", "size"],
+        Pooled().eval(),
+        (torch.rand(1, 1, 9, 11),),
+        input_names=["x"],
         dynamo=True,
         opset_version=18,
-        dynamic_shapes=({2: torch.export.Dim("h", min=1), 3: torch.export.Dim("w", min=1)}, {}),
+        dynamic_shapes=({2: torch.export.Dim("h", min=1), 3: torch.export.Dim("w", min=1)},),
         verbose=False,
     )
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    sizes = [(1, 7), (5, 6), (8, 13), (60, 90), (45, 128), *((n, 4097 - n) for n in range(30, 4000, 40))]
-    for height, width in sizes:
+    for height, width in SIZES:
         x = torch.rand(1, 1, min(height, 64), min(width, 64))
-        feeds = {"x": x.numpy(), "size": np.array([height, width])}
-        pooled, lr = session.run(None, feeds)
-        assert tuple(lr) == (int(height * scale), int(width * scale))
+        (pooled,) = session.run(None, {"x": x.numpy()})
         np.testing.assert_allclose(pooled, F.adaptive_avg_pool2d(x, 6), rtol=1e-5)
+
+
+def test_the_lr_size_in_a_graph_is_pythons() -> None:
+    scale = 0.7  # of which 91 sizes up to 4096 are a whole number on paper and one less in Python
+    graph = onnx.GraphProto(name="lr_size")
+    graph.node.extend(lr_size_nodes(graph, scale))
+    for field, name in ((graph.input, "frame_size"), (graph.output, "lr_size")):
+        field.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, [2]))
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for height, width in SIZES:
+        (found,) = session.run(None, {"frame_size": np.array([height, width])})
+        assert tuple(found) == lr_size(height, width, scale) == (int(height * scale), int(width * scale))
 
 
 def test_lr_size_is_what_the_published_models_were_trained_with() -> None:

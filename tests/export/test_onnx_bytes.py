@@ -29,6 +29,8 @@ def test_inner_values_become_outputs(tiny_bundle: Path) -> None:
         "frame": random.integers(0, 256, (1, 40, 56, 3), np.uint8),
         "keyframe_feature": random.standard_normal((1, 8, 10, 14), np.float32),
         "motion": np.zeros((1, 40, 56, 2), np.float32),
+        "frame_size": np.array([40, 56]),
+        "labels_size": np.array([40, 56]),
     }
     labels, lr_feature, logits = session(more).run(None, feeds)
     assert lr_feature.shape == (1, 8, 5, 7)
@@ -64,6 +66,8 @@ def test_a_model_that_ends_at_an_inner_value(tiny_bundle: Path) -> None:
         "frame": np.full((1, 64, 96, 3), 90, np.uint8),
         "keyframe_feature": np.zeros((1, 8, 16, 24), np.float32),
         "motion": np.zeros((1, 64, 96, 2), np.float32),
+        "frame_size": np.array([64, 96]),
+        "labels_size": np.array([64, 96]),
     }
     (found,) = session(short).run(None, inputs)
     _, expected = session(with_outputs(model, ["lr_feature"])).run(None, inputs)

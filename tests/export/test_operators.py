@@ -47,10 +47,10 @@ def pytorch_form(name: str, inputs: Mapping[str, Tensor], attributes: Mapping[st
             fusion, head = CreffWeights(*weights[:6]), (weights[6], weights[7])
             return creff(lr_feature, keyframe_feature, motion, fusion, head, **rule)
         case "NormalizeImage", [frame, size]:
-            return normalize_image(frame, tuple(size.tolist()), size, mean=MEAN, std=STD)
+            return normalize_image(frame, tuple(size.tolist()), mean=MEAN, std=STD)
         case "SegmentationLabels", [logits, size]:
             rule = {**attributes, "align_corners": bool(attributes.get("align_corners", 1))}
-            return segmentation_labels(logits, tuple(size.tolist()), size, **rule)
+            return segmentation_labels(logits, tuple(size.tolist()), **rule)
     raise AssertionError(name)
 
 

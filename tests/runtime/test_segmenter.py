@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -229,22 +228,6 @@ def test_a_bundle_of_one_size(tiny_fixed_bundle: Path, pictures: list[Image]) ->
             segmenter.step(pictures[0][:48])
         with pytest.raises(SizeError, match="48x96"):
             list(segmenter.stream([pictures[0][:48]]))
-
-
-def test_resizing_to_a_bundle_of_one_size(tiny_fixed_bundle: Path, pictures: list[Image]) -> None:
-    """Twice the size, with motion twice as long, gives the labels of the frames themselves, twice as large."""
-    doubled = [cv2.resize(each, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for each in pictures]
-    with arseg_edge.load(tiny_fixed_bundle, resize=True, threads=1) as segmenter:
-        for keyframe in (True, False):
-            plain = segmenter.step(pictures[0], keyframe=True), segmenter.step(pictures[1], motion=moving(3, 1))
-            twice = (
-                segmenter.step(np.asarray(doubled[0], np.uint8), keyframe=True),
-                segmenter.step(np.asarray(doubled[1], np.uint8), motion=np.full((128, 192, 2), (6.0, 2.0))),
-            )
-            small, large = plain[not keyframe].labels, twice[not keyframe].labels
-            assert large.shape == (128, 192)
-            np.testing.assert_array_equal(large, small.repeat(2, 0).repeat(2, 1))
-        assert segmenter.step(np.zeros((1, 1, 3), np.uint8), keyframe=True).labels.shape == (1, 1)
 
 
 # Threads and options

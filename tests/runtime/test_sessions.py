@@ -1,8 +1,10 @@
-"""Sessions: where the feature lives, and what ONNX Runtime refuses."""
+"""Networks and a stream's state: where the feature lives, and what ONNX Runtime refuses."""
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,20 @@ import pytest
 
 import arseg_edge
 from arseg_edge.bundle import Bundle, read_bundle, write_bundle
-from arseg_edge.errors import BundleError, OperatorError
+from arseg_edge.errors import BundleError, OperatorError, SequenceError
 from arseg_edge.onnx_bytes import tiny_model
 from arseg_edge.runtime.inference import native_operators
-from arseg_edge.runtime.inference.sessions import Sessions, load_sessions
+from arseg_edge.runtime.inference.keyframe_state import KeyframeState
+from arseg_edge.runtime.inference.networks import Networks, load_networks
 from arseg_edge.runtime.native import NativeLibraryWarning, NativeState
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+SIZE = 64, 96
 STILL = np.zeros((64, 96, 2), np.float32)
 
 
-def loaded(path: Path) -> Sessions:
-    return load_sessions(read_bundle(path), providers="cpu", threads=1, scale=None)
+def loaded(path: Path) -> Networks:
+    return load_networks(read_bundle(path), providers="cpu", threads=1, scale=None)
 
 
 def changed(bundle: Path, target: Path, **members: bytes) -> Bundle:
@@ -34,14 +38,40 @@ def changed(bundle: Path, target: Path, **members: bytes) -> Bundle:
 
 
 def test_the_keyframes_feature_is_kept_and_let_go(tiny_bundle: Path) -> None:
-    sessions = loaded(tiny_bundle)
-    assert not sessions.has_keyframe
-    sessions.run_keyframe(PICTURE)
-    assert sessions.has_keyframe
-    labels = [sessions.run_nonkeyframe(PICTURE, STILL) for _ in range(2)]
+    state = KeyframeState(loaded(tiny_bundle))
+    assert not state.has_keyframe
+    state.run_keyframe(PICTURE, SIZE)
+    assert state.has_keyframe
+    labels = [state.run_nonkeyframe(PICTURE, STILL, SIZE) for _ in range(2)]
     np.testing.assert_array_equal(*labels)
-    sessions.forget()
-    assert not sessions.has_keyframe
+    state.forget()
+    assert not state.has_keyframe
+
+
+def test_states_on_the_same_networks_do_not_meet(tiny_bundle: Path) -> None:
+    networks = loaded(tiny_bundle)
+    pictures = PICTURE, 255 - PICTURE
+    alone = []
+    for picture in pictures:
+        state = KeyframeState(networks)
+        alone.append((state.run_keyframe(picture, SIZE), state.run_nonkeyframe(PICTURE, STILL, SIZE)))
+    states = [KeyframeState(networks) for _ in pictures]
+    keys = [state.run_keyframe(picture, SIZE) for state, picture in zip(states, pictures, strict=True)]
+    others = [state.run_nonkeyframe(PICTURE, STILL, SIZE) for state in states]
+    for expected, key, other in zip(alone, keys, others, strict=True):
+        np.testing.assert_array_equal(expected, (key, other))
+    assert (others[0] != others[1]).mean() > 0.01
+
+
+def test_closed_networks_let_go_of_their_sessions(tiny_bundle: Path) -> None:
+    networks = loaded(tiny_bundle)
+    sessions = [weakref.ref(each) for each in networks._open()]
+    networks.close()
+    gc.collect()
+    assert [each() for each in sessions] == [None, None]
+    with pytest.raises(SequenceError, match="closed"):
+        networks.run_keyframe(PICTURE, SIZE)
+    networks.close()
 
 
 def test_a_graph_that_onnxruntime_does_not_take(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -78,9 +108,9 @@ def test_a_library_that_onnxruntime_does_not_take(
     monkeypatch.setattr(native_operators, "library_path", lambda: library)
     monkeypatch.setattr(native_operators, "state", lambda: NativeState(library, True, "", "avx2"))
     with pytest.warns(NativeLibraryWarning, match=r"libarseg_ops\.so is not used.*refused by ONNX Runtime") as caught:
-        sessions = loaded(tiny_bundle)
-    assert not sessions.native
-    sessions.run_keyframe(PICTURE)
+        networks = loaded(tiny_bundle)
+    assert not networks.native
+    networks.run_keyframe(PICTURE, SIZE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not loaded(tiny_bundle).native  # once is enough

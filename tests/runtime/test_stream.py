@@ -127,10 +127,13 @@ def test_labels_are_those_of_the_bare_graphs(
     for frame, result in zip(read_motion(clip, INTERVAL, "subpixel"), results, strict=True):
         assert result.speed.native is native
         assert result.speed.provider == "CPUExecutionProvider"
+        size = np.array(frame.rgb.shape[:2])
         if frame.motion is None:
-            labels, feature = sessions["keyframe.onnx"].run(["labels", "feature"], {"frame": frame.rgb[None]})
+            inputs = {"frame": frame.rgb[None], "labels_size": size}
+            labels, feature = sessions["keyframe.onnx"].run(["labels", "feature"], inputs)
         else:
             inputs = {"frame": frame.rgb[None], "keyframe_feature": feature, "motion": frame.motion[None]}
+            inputs |= {"frame_size": size, "labels_size": size}
             (labels,) = sessions["nonkeyframe.onnx"].run(["labels"], inputs)
         np.testing.assert_array_equal(result.labels, labels[0])
 
@@ -236,27 +239,38 @@ def test_something_else_among_the_frames(tiny_bundle: Path) -> None:
     assert len(found) == 2
 
 
-def test_one_stream_at_a_time(tiny_bundle: Path, clip: Path) -> None:
-    with arseg_edge.load(tiny_bundle) as segmenter:
-        first = segmenter.stream(clip)
-        next(first)
-        second = segmenter.stream(clip)
-        next(second)
-        with pytest.raises(SequenceError, match="load a segmenter for each stream"):
-            next(first)
-        assert [r.index for r in second] == list(range(1, FRAMES))
+def test_streams_and_steps_of_one_segmenter_do_not_meet(tiny_bundle: Path, clip: Path, results: list[Result]) -> None:
+    """Two streams and steps between them, each with a keyframe of its own, give what each gives alone."""
+    other = panning(FRAMES, 64, 96, 1, 2)
+    alone = segment(tiny_bundle, iter(other))
+    with arseg_edge.load(tiny_bundle, threads=1) as segmenter:
+        first, second = segmenter.stream(clip), segmenter.stream(iter(other))
+        for expected, expected_other in zip(results, alone, strict=True):
+            np.testing.assert_array_equal(next(first).labels, expected.labels)
+            segmenter.step(np.zeros((96, 64, 3), np.uint8), keyframe=True)
+            np.testing.assert_array_equal(next(second).labels, expected_other.labels)
+            segmenter.reset()
 
 
-@pytest.mark.parametrize("use", ["step", "reset", "close"])
-def test_a_stream_ends_where_the_segmenter_is_used_otherwise(tiny_bundle: Path, clip: Path, use: str) -> None:
+def test_streams_of_one_segmenter_in_threads_of_their_own(tiny_bundle: Path, clip: Path, results: list[Result]) -> None:
+    found: list[list[Result]] = [[], []]
+    with arseg_edge.load(tiny_bundle, threads=1) as segmenter:
+        threads = [threading.Thread(target=lambda out=out: out.extend(segmenter.stream(clip))) for out in found]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for each in found:
+        for result, expected in zip(each, results, strict=True):
+            np.testing.assert_array_equal(result.labels, expected.labels)
+
+
+def test_a_stream_ends_where_the_segmenter_is_closed(tiny_bundle: Path, clip: Path) -> None:
     with arseg_edge.load(tiny_bundle) as segmenter:
         stream = segmenter.stream(clip)
         next(stream)
-        if use == "step":
-            segmenter.step(np.zeros((64, 96, 3), np.uint8))
-        else:
-            getattr(segmenter, use)()
-        with pytest.raises(SequenceError):
+        segmenter.close()
+        with pytest.raises(SequenceError, match="closed"):
             next(stream)
 
 

@@ -1,0 +1,56 @@
+"""What one stream keeps between its frames: the last keyframe's feature, and the size that the networks saw it at."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+from arseg_edge.runtime.inference.networks import Frame, Labels, Motion, Networks, Size
+
+
+class KeyframeState:
+    """One stream on networks that others may use too; one thread at a time.
+
+    The feature stays where the provider computed it: it is neither copied nor looked at between frames.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self._feature: onnxruntime.OrtValue | None = None
+        self._size = (0, 0)
+
+    @property
+    def has_keyframe(self) -> bool:
+        """Whether a keyframe's feature is there for other frames to use."""
+        return self._feature is not None
+
+    def forget(self) -> None:
+        """Let go of the keyframe's feature."""
+        self._feature = None
+
+    def run_keyframe(self, frame: Frame, labels_size: Size) -> Labels:
+        """Return the labels, uint8 of ``labels_size``, of ``frame`` uint8 [H, W, 3], and keep its feature.
+
+        Raises:
+            OperatorError: ONNX Runtime fails; then there is no keyframe.
+            SequenceError: the networks were closed.
+        """
+        size = frame.shape[0], frame.shape[1]
+        place, self._feature = self._feature, None
+        if size != self._size:
+            place, self._size = None, size
+        labels, self._feature = self._networks.run_keyframe(frame, labels_size, place)
+        return labels
+
+    def run_nonkeyframe(self, frame: Frame, motion: Motion, labels_size: Size) -> Labels:
+        """Return the labels, uint8 of ``labels_size``, of ``frame``, with the keyframe that is kept.
+
+        Args:
+            frame: uint8 [H, W, 3], of the keyframe's size or the LR network's.
+            motion: float32 [a, b, 2], to the keyframe, on any grid over the picture, in cells of that grid.
+            labels_size: (height, width).
+
+        Raises: as ``run_keyframe``.
+        """
+        if self._feature is None:
+            raise RuntimeError("run_nonkeyframe before run_keyframe")
+        return self._networks.run_nonkeyframe(frame, self._feature, motion, self._size, labels_size)

@@ -1,0 +1,211 @@
+"""The two networks of a bundle in ONNX Runtime: heavy, without a state of their own, for any number of streams.
+
+ONNX Runtime's sessions may run on several threads at once. What belongs to one stream, the keyframe's feature, is in
+``keyframe_state.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from arseg_edge.bundle import KEYFRAME, Bundle
+from arseg_edge.errors import OperatorError, SequenceError
+from arseg_edge.manifest import Manifest
+from arseg_edge.runtime.inference.native_operators import native_operators
+from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first_that_loads
+from arseg_edge.runtime.inference.sessions import open_session, short_reason
+from arseg_edge.runtime.motion.agreement import resized
+
+Frame = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+Motion = NDArray[np.float32]
+Size = tuple[int, int]
+"""(height, width)."""
+
+
+class OldFormatWarning(UserWarning):
+    """A bundle of format 1 gives labels of the networks' size only: they are enlarged."""
+
+
+class Networks:
+    """A bundle's HR network, and one LR network with its fusion, on one provider."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        provider: Provider,
+        scale: float,
+        keyframe: onnxruntime.InferenceSession,
+        nonkeyframe: onnxruntime.InferenceSession,
+        *,
+        native: bool,
+    ) -> None:
+        """Take two sessions that were opened on ``provider``; ``scale`` is that of the LR branch."""
+        self.provider = provider
+        self.native = native
+        """Whether the custom operators run in the native library."""
+        self.scale = scale
+        self._sized = manifest.format_version >= 2
+        self._sampling = manifest.motion.sampling
+        self._sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession] | None
+        self._sessions = keyframe, nonkeyframe
+        self._warned = False
+
+    def lr_size(self, frame_size: Size) -> Size:
+        """Return the size that the LR network runs at beside a keyframe of ``frame_size``."""
+        return int(frame_size[0] * self.scale), int(frame_size[1] * self.scale)
+
+    def run_keyframe(
+        self, frame: Frame, labels_size: Size, place: onnxruntime.OrtValue | None = None
+    ) -> tuple[Labels, onnxruntime.OrtValue]:
+        """Return the labels, uint8 of ``labels_size``, and the feature of ``frame`` uint8 [H, W, 3].
+
+        The feature stays where the provider computed it: in ``place``, if that is given, which is the feature of
+        another frame of this size that is needed no longer.
+
+        Raises:
+            OperatorError: ONNX Runtime fails.
+            SequenceError: the networks were closed.
+        """
+        session = self._open()[0]
+        binding = session.io_binding()
+        batch, size = _batch(frame), _size(labels_size)
+        with _as_operator_error(KEYFRAME):
+            # Bound arrays are used where they are and not held: they must outlive the run.
+            binding.bind_cpu_input("frame", batch)
+            if self._sized:
+                binding.bind_cpu_input("labels_size", size)
+            labels = _bind_labels(binding, labels_size if self._sized else frame.shape[:2])
+            if place is None:
+                binding.bind_output("feature", self.provider.device, self.provider.device_id)
+            else:
+                binding.bind_ortvalue_output("feature", place)
+            session.run_with_iobinding(binding)
+        return self._enlarged(labels, labels_size), binding.get_outputs()[1]
+
+    def run_nonkeyframe(
+        self, frame: Frame, feature: onnxruntime.OrtValue, motion: Motion, frame_size: Size, labels_size: Size
+    ) -> Labels:
+        """Return the labels, uint8 of ``labels_size``, of a frame after a keyframe.
+
+        Args:
+            frame: uint8 [H, W, 3], or already of the LR network's size.
+            feature: of the keyframe.
+            motion: float32 [a, b, 2], to that keyframe, on any grid over the picture, in cells of that grid.
+            frame_size: the (H, W) that the keyframe's network ran at.
+            labels_size: (height, width).
+
+        Raises: as ``run_keyframe``.
+        """
+        session = self._open()[1]
+        binding = session.io_binding()
+        batch, motions = _batch(frame), np.ascontiguousarray(self._fitting(motion, frame_size))[None]
+        sizes = {"frame_size": _size(frame_size), "labels_size": _size(labels_size)} if self._sized else {}
+        with _as_operator_error("nonkeyframe.onnx"):
+            binding.bind_cpu_input("frame", batch)
+            binding.bind_ortvalue_input("keyframe_feature", feature)
+            binding.bind_cpu_input("motion", motions)
+            for name, size in sizes.items():
+                binding.bind_cpu_input(name, size)
+            labels = _bind_labels(binding, labels_size if self._sized else frame_size)
+            session.run_with_iobinding(binding)
+        return self._enlarged(labels, labels_size)
+
+    def close(self) -> None:
+        """Let go of the sessions, and with them of their memory; safe to call twice."""
+        self._sessions = None
+
+    def _open(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
+        if self._sessions is None:
+            raise SequenceError("the segmenter is closed: load the bundle again")
+        return self._sessions
+
+    def _fitting(self, motion: Motion, frame_size: Size) -> Motion:
+        """Return ``motion`` on a grid that the graph takes; ``manifest.Motion`` has the rule."""
+        rows, columns = motion.shape[:2]
+        proportional = self._sampling != "published" or rows * frame_size[1] == columns * frame_size[0]
+        if motion.shape[:2] == frame_size or (self._sized and proportional):
+            return motion
+        return resized(motion, *frame_size)
+
+    def _enlarged(self, labels: Labels, size: Size) -> Labels:
+        """Return labels of ``size``, which a graph of format 1 does not make."""
+        if labels.shape == size:
+            return labels
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"a bundle of format 1 gives labels of {labels.shape[0]}x{labels.shape[1]}, which are enlarged to "
+                f"{size[0]}x{size[1]} with stairs: make it one of format 2 by `arseg-edge export --upgrade`",
+                OldFormatWarning,
+                stacklevel=2,
+            )
+        return np.asarray(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def load_networks(
+    bundle: Bundle,
+    *,
+    providers: ProviderLike | Sequence[ProviderLike] | None,
+    threads: int,
+    scale: float | None,
+    native: bool = True,
+) -> Networks:
+    """Load a bundle's networks on the first provider that works.
+
+    ``native`` allows the native library, where it is there and ``ARSEG_EDGE_NATIVE`` does not forbid it.
+
+    Raises:
+        ProviderError: none does.
+        OperatorError: ONNX Runtime does not take a graph.
+        BundleError: a member is damaged, or there is no branch for ``scale``.
+    """
+    keyframe = bundle.read(KEYFRAME)
+    low = bundle.manifest.low_resolution(scale)
+    nonkeyframe = bundle.read(low.member)
+
+    def load(provider: Provider) -> Networks:
+        library = native_operators(provider) if native else None
+        return Networks(
+            bundle.manifest,
+            provider,
+            low.scale,
+            open_session(keyframe, provider, threads, f"{bundle.path}: {KEYFRAME}", library),
+            open_session(nonkeyframe, provider, threads, f"{bundle.path}: {low.member}", library),
+            native=library is not None,
+        )
+
+    return first_that_loads(providers, load)[1]
+
+
+def _batch(frame: Frame) -> Frame:
+    return np.ascontiguousarray(frame)[None]
+
+
+def _size(size: Size) -> NDArray[np.int64]:
+    return np.array(size, np.int64)
+
+
+def _bind_labels(binding: onnxruntime.IOBinding, size: Sequence[int]) -> Labels:
+    """Let the labels be written straight into the array that is returned."""
+    labels = np.empty((1, *size), np.uint8)
+    binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
+    first: Labels = labels[0]
+    return first
+
+
+@contextlib.contextmanager
+def _as_operator_error(member: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise OperatorError(
+            f"{member}: ONNX Runtime failed ({short_reason(error)}): try `arseg-edge verify` on this bundle"
+        ) from error
