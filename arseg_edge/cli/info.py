@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 
-from arseg_edge.bundle import read_bundle
+from arseg_edge.bundle import GOLDEN, Bundle, read_bundle
 from arseg_edge.cli.options import json_option, model_argument, print_json, print_table
+from arseg_edge.errors import BundleError
+from arseg_edge.golden import read_golden
 from arseg_edge.manifest import Macs, Manifest
 
 
@@ -18,25 +21,42 @@ from arseg_edge.manifest import Macs, Manifest
 def info(bundle: Path, as_json: bool) -> None:
     """Show what is in BUNDLE: its networks, their arithmetic, and how well the export matched PyTorch.
 
-    [default: the demo model]
+    Reads all of it, and exits with 3 where something is damaged. [default: the demo model]
     """
     opened = read_bundle(bundle)
     manifest = opened.manifest
+    damage = _damage(opened)
     if as_json:
         savings = {
             f"{branch.scale:g}": manifest.macs.saving(branch.scale, manifest.interval) for branch in manifest.scales
         }
-        print_json({**dataclasses.asdict(manifest), "saving": savings})
-        return
-    print_table(_facts(manifest))
-    click.echo()
-    print_table(_arithmetic(manifest), header=("branch", "GMAC a frame", "share of HR"))
-    click.echo()
-    for branch in manifest.scales:
-        click.echo(_saving(manifest.macs, branch.scale, manifest.interval))
+        damaged = {name: str(error) for name, error in damage.items()}
+        print_json({**dataclasses.asdict(manifest), "saving": savings, "damaged": damaged})
+    else:
+        print_table(_facts(manifest, damage))
+        click.echo()
+        print_table(_arithmetic(manifest), header=("branch", "GMAC a frame", "share of HR"))
+        click.echo()
+        for branch in manifest.scales:
+            click.echo(_saving(manifest.macs, branch.scale, manifest.interval))
+    for error in damage.values():
+        raise error
 
 
-def _facts(manifest: Manifest) -> list[tuple[str, ...]]:
+def _damage(bundle: Bundle) -> dict[str, BundleError]:
+    """Return what is wrong with members that the manifest alone says nothing of."""
+    found = {}
+    for name in bundle.manifest.members:
+        try:
+            data = bundle.read(name)
+            if name == GOLDEN:
+                read_golden(data, str(bundle.path))
+        except BundleError as error:
+            found[name] = error
+    return found
+
+
+def _facts(manifest: Manifest, damage: Collection[str]) -> list[tuple[str, ...]]:
     size = "any, {}x{} to {}x{}".format(*manifest.smallest_size, *manifest.largest_size)
     if manifest.size is not None:
         size = "{}x{}".format(*manifest.size)
@@ -57,7 +77,10 @@ def _facts(manifest: Manifest) -> list[tuple[str, ...]]:
             f"{worst.error:.1e} against PyTorch ({worst.member}, {worst.stage}, {worst.input})",
         ),
         ("made with", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
-        *((name, f"{member.bytes / 1e6:.1f} MB") for name, member in manifest.members.items()),
+        *(
+            (name, f"{member.bytes / 1e6:.1f} MB{', damaged' if name in damage else ''}")
+            for name, member in manifest.members.items()
+        ),
     ]
 
 

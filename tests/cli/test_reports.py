@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,42 @@ def test_info_as_json(arseg: Command, tiny_bundle: Path) -> None:
     for scale in ("0.5", "0.3"):
         spent = macs["hr"] + 11 * (macs["lr"][scale] + macs["creff"])
         assert facts["saving"][scale] == pytest.approx(1 - spent / (12 * macs["hr"]))
+
+
+def with_flipped_bit(bundle: Path, member: str, copy: Path) -> Path:
+    """Return a copy of the bundle in which one bit in the middle of a member is another one."""
+    with zipfile.ZipFile(bundle) as archive:
+        info = archive.getinfo(member)
+        with archive.open(info) as file:
+            content = file.read()
+    data = bytearray(bundle.read_bytes())
+    data[data.index(content) + len(content) // 2] ^= 1
+    copy.write_bytes(data)
+    return copy
+
+
+@pytest.mark.parametrize("member", ["golden.npz", "keyframe.onnx", "nonkeyframe-0.3.onnx"])
+def test_info_says_what_is_damaged(arseg: Command, tiny_bundle: Path, tmp_path: Path, member: str) -> None:
+    damaged = with_flipped_bit(tiny_bundle, member, tmp_path / "damaged.arseg")
+    done = arseg("info", damaged)
+    assert done.code == 3
+    said = [line.split()[0] for line in done.out.splitlines() if line.endswith(" MB, damaged")]
+    assert said == [member]
+    (line,) = done.err.splitlines()
+    assert line.startswith("error: ")
+    assert member in line
+    done = arseg("info", damaged, "--json")
+    assert (done.code, list(done.json["damaged"])) == (3, [member])
+    assert arseg("info", tiny_bundle, "--json").json["damaged"] == {}
+
+
+def test_info_looks_into_the_golden_clip(arseg: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(tiny_bundle)
+    content = {name: bundle.read(name) for name in bundle.manifest.members}
+    path = write_bundle(tmp_path / "b.arseg", bundle.manifest, {**content, "golden.npz": b"no clip"}).path
+    done = arseg("info", path)
+    assert done.code == 3
+    assert "golden clip is broken" in done.err
 
 
 # verify
