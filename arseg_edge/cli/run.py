@@ -75,7 +75,10 @@ def run(
         targets = [str(target) for target in (output, labels, frames) if target is not None]
         if options.model is None:
             click.echo("no bundle was named: this is the demo model, for road scenes (-m names another)", err=True)
-        summary = Summary(source.name, str(options.bundle_path), segmenter.provider, segmenter.native, targets)
+        summary = Summary(
+            *(source.name, str(options.bundle_path), segmenter.provider, segmenter.native, targets),
+            network_size=segmenter.manifest.size,
+        )
         try:
             _run(segmenter, source, output, labels, frames, opacity, summary)
         except (KeyboardInterrupt, SourceError) as error:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from arseg_edge.cli.options import print_json
 from arseg_edge.results import Result
+
+_INCIDENTS: Final = {
+    "missing": ("picture missing", "pictures missing"),
+    "damaged": ("picture damaged", "pictures damaged"),
+    "skipped": ("file skipped", "files skipped"),
+    "joined": ("jump in time closed up", "jumps in time closed up"),
+    "outliers": ("time stamp replaced", "time stamps replaced"),
+    "hidden": ("picture hidden by the container", "pictures hidden by the container"),
+    "turned": ("picture turned", "pictures turned"),
+    "resized": ("change of the picture's size", "changes of the picture's size"),
+}
+"""What is said of one, and of several, of each kind (``runtime/source/incidents.py``), in this order."""
 
 
 @dataclass
@@ -36,12 +49,17 @@ class Summary:
     """Seconds, of all frames of a live source together."""
     seconds: float = 0.0
     interrupted: bool = False
+    network_size: tuple[int, int] | None = None
+    """(height, width) that the networks run at; None where that is each frame's own."""
+    resized: int = 0
+    """Frames of another size than that."""
 
     def add(self, result: Result, output_ms: float) -> None:
         """Count one frame, with the milliseconds that the sinks took for it."""
         self.frames += 1
         self.dropped += result.dropped
         self.latency += result.latency or 0.0
+        self.resized += self.network_size not in (None, result.labels.shape)
         if result.keyframe_reason is not None:
             self.keyframes[result.keyframe_reason] += 1
         if result.motion_source is not None:
@@ -59,6 +77,8 @@ class Summary:
             "dropped": self.dropped,
             "reconnects": self.reconnects,
             "incidents": self.incidents,
+            "network_size": self.network_size,
+            "resized": self.resized,
             "keyframes": sum(self.keyframes.values()),
             "keyframe_reasons": dict(self.keyframes),
             "motion_sources": dict(self.motion_sources),
@@ -95,11 +115,24 @@ class Summary:
                 f"live: {self.dropped} frames dropped, {self.reconnects} reconnects, "
                 f"mean latency {facts['latency'] * 1e3:.0f} ms"
             )
+        if self.resized and self.network_size:
+            height, width = self.network_size
+            lines.append(f"{_numbered(self.resized, 'frame', 'frames')} resized to {height}x{width} for the networks")
         if self.incidents:
-            lines.append(f"not as it should be: {_counts(Counter(self.incidents))}")
+            lines.append(f"not as it should be: {_incidents(self.incidents)}")
         lines += [f"wrote {target}" for target in self.outputs if target != "-"]
         for line in lines:
             click.echo(line, err=to_stderr)
+
+
+def _incidents(counts: Mapping[str, int]) -> str:
+    """Return what happened as a person would say it."""
+    known = [_numbered(counts[kind], *said) for kind, said in _INCIDENTS.items() if kind in counts]
+    return ", ".join([*known, *(f"{count} {kind}" for kind, count in counts.items() if kind not in _INCIDENTS)])
+
+
+def _numbered(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def _counts(counter: Counter[str]) -> str:
