@@ -198,7 +198,7 @@ def test_an_image_that_cannot_be_read_is_counted(
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [record["reason"] for record in records] == ["first", None, "discontinuity", None]
     assert len(video_times(overlay)) == 4
-    assert "skipped 1" in arseg(*arguments).out
+    assert "1 file skipped" in arseg(*arguments).out
 
 
 def test_opencv_says_nothing_of_its_own(tiny_bundle: Path, tmp_path: Path) -> None:
