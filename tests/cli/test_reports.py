@@ -18,6 +18,9 @@ from arseg_edge.bundle import KEYFRAME, read_bundle, write_bundle
 from arseg_edge.runtime.reports import doctor as doctor_module
 from arseg_edge.runtime.reports.doctor import ProviderCheck
 
+# One that runs nothing itself, but calls services on Azure, is none of this device's.
+WORKING = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
+
 
 @pytest.fixture
 def spoilt_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
@@ -151,13 +154,14 @@ def test_doctor(arseg: Command) -> None:
     assert (done.code, done.err) == (0, "")
     for text in (__version__, onnxruntime.__version__, "h264 decoder", "native operators"):
         assert text in done.out
-    for provider in onnxruntime.get_available_providers():
+    for provider in WORKING:
         assert provider in done.out
+    assert "Azure" not in done.out
 
 
 def test_doctor_as_json(arseg: Command) -> None:
     facts = arseg("doctor", "--json").json
-    assert [check["name"] for check in facts["providers"]] == onnxruntime.get_available_providers()
+    assert [check["name"] for check in facts["providers"]][: len(WORKING)] == WORKING
     assert facts["versions"]["arseg-edge"] == __version__
     assert set(facts["native"]) == {"path", "enabled", "reason", "simd"}
 
