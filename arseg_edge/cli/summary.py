@@ -20,6 +20,7 @@ _INCIDENTS: Final = {
     "outliers": ("time stamp replaced", "time stamps replaced"),
     "hidden": ("picture hidden by the container", "pictures hidden by the container"),
     "turned": ("picture turned", "pictures turned"),
+    "tone-mapped": ("picture brought from HDR to SDR", "pictures brought from HDR to SDR"),
     "resized": ("change of the picture's size", "changes of the picture's size"),
 }
 """What is said of one, and of several, of each kind (``runtime/source/incidents.py``), in this order."""
