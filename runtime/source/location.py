@@ -14,7 +14,10 @@ from arseg_edge.errors import SourceError
 STANDARD_INPUT: Final = "-"
 
 _HIDDEN: Final = "***"
-_HOST: Final = r"(?:\[[0-9A-Fa-f:.%]+\]|localhost|[\w-]+(?:\.[\w-]+)+\.?|[\w-]+(?=:\d))(?::\d+)?(?=[/?#]|$)"
+_HOST: Final = (
+    r"(?:\[[0-9A-Fa-f:.%]+\]|localhost|\d{1,3}(?:\.\d{1,3}){3}|[^\W_][\w-]*(?:\.[^\W_][\w-]*)*\.[A-Za-z][\w-]*\.?"
+    r"|[\w-]+(?=:\d))(?::\d+)?(?=[/?#]|$)"
+)
 """A host that cannot be mistaken: an IP address, a name with a dot, or any name with a port."""
 _BARE_HOST: Final = r"[A-Za-z][\w.-]*(?::\d+)?(?=[/?#]|$)"
 
