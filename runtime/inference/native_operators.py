@@ -21,9 +21,9 @@ def native_operators(provider: Provider) -> Path | None:
     path = library_path() if provider.takes_native else None
     if path is None:
         return None
-    reason = _refusal(path)
-    if reason:
-        warn_once(path, reason)
+    found = operators_state()
+    if not found.enabled:
+        warn_once(path, found.reason)
         return None
     return path
 

@@ -82,7 +82,9 @@ def state() -> NativeState:
     level = found.library.arseg_simd()
     if level is None:
         wanted = os.environ.get("ARSEG_EDGE_SIMD", "")
-        return NativeState(path, False, f"ARSEG_EDGE_SIMD={wanted} names a level that cannot run here", None)
+        return NativeState(
+            path, False, f"is told to use ARSEG_EDGE_SIMD={wanted}, which cannot run here: unset it", None
+        )
     return NativeState(path, True, "", level.decode())
 
 

@@ -117,6 +117,17 @@ def test_a_library_that_is_not_fit_for_use_is_done_without_and_told_once(
         assert native.library() is None
 
 
+def test_a_simd_level_that_cannot_run_is_told_and_the_bodies_serve(
+    monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path
+) -> None:
+    monkeypatch.setenv("ARSEG_EDGE_SIMD", "mmx")
+    native.warn_once.cache_clear()
+    with pytest.warns(native.NativeLibraryWarning, match="it is told to use ARSEG_EDGE_SIMD=mmx.*unset it"):
+        segmenter = arseg_edge.load(tiny_bundle, providers="cpu")
+    assert not segmenter.native
+    segmenter.close()
+
+
 def test_the_librarys_interface_is_that_of_the_sources() -> None:
     header = Path(native.__file__).with_name("interface.h").read_text()
     assert f"kInterface = {native.INTERFACE};" in header
