@@ -12,6 +12,7 @@ import pytest
 from clips import STREET, street_clip
 
 import arseg_edge
+from arseg_edge.bundle import read_bundle
 
 SAMPLES = STREET.parent
 FRAMES = 15
@@ -49,6 +50,21 @@ def test_own_decoder(tiny_bundle: Path, clip: Path) -> None:
     for number, line in enumerate(lines):
         assert re.fullmatch(rf"{number} (key|   ) [0-9.]+ ms", line)
         assert ("key" in line) == (number % 4 == 0)
+
+
+def test_own_network(tmp_path: Path) -> None:
+    bundle = tmp_path / "small.arseg"
+    lines = run("own_network.py", bundle, "2")
+    found = read_bundle(bundle)
+    assert found.manifest.family == "small"
+    assert "forward" in {figure.stage for figure in found.parity}
+    assert len(lines) == 96
+    for number, line in enumerate(lines):
+        assert re.fullmatch(rf"{number} {number % 12 == 0} [0-9.]+%", line)
+
+
+def test_own_network_is_short() -> None:
+    assert len((SAMPLES / "own_network.py").read_text().splitlines()) <= 60
 
 
 @pytest.mark.parametrize("script", ["segment_file.py", "own_decoder.py", "export_checkpoints.py"])
