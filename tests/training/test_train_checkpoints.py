@@ -80,6 +80,40 @@ def test_edge_with_classes_of_ones_own_from_training_to_a_bundle(quick: HrSettin
     assert [(each.name, each.colour) for each in manifest.classes] == list(zip(OWN.names, OWN.colours, strict=True))
 
 
+NETWORK = """
+from torch import nn
+from arseg_edge.export import ClassSet, Family
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 5, stride=4, padding=2), nn.ReLU())
+        self.final_conv = nn.Conv2d(8, 2, 1)
+
+    def feature(self, image):
+        return self.body(image)
+
+SMALL = Family("small", ClassSet(("ground", "disc"), ((10, 20, 30), (200, 100, 0))), 8, 4, Small, align_corners=RULE)
+"""
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_own_family_named_by_its_module_from_training_to_a_bundle(
+    quick: HrSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, align_corners: bool
+) -> None:
+    module = f"own_{str(align_corners).lower()}"
+    (tmp_path / f"{module}.py").write_text(NETWORK.replace("RULE", str(align_corners)))
+    monkeypatch.chdir(tmp_path)
+    family = f"{module}:SMALL"
+    hr, lr = train_both(replace(quick, **ONE, family=family), tmp_path)
+    if align_corners:
+        return
+    with pytest.raises(SystemExit) as raised:
+        main(["export", "--hr", str(hr), "--lr", str(lr), "-o", "s.arseg", "--size", "64x96", "--family", family])
+    assert raised.value.code == 0
+    assert read_bundle(tmp_path / "s.arseg").manifest.family == "small"
+
+
 def saved(folder: Path, classes: ClassSet, *, fused: bool, named: bool = True, metadata: object = None) -> Checkpoint:
     """Save fresh weights of ``edge`` and read them again."""
     family = edge_family(classes)
