@@ -25,7 +25,7 @@ RGB uint8 [H, W, 3] and ``av.VideoFrame``."""
 
 
 def open_source(source: SourceLike, *, strict: bool = False) -> Source:
-    """Open a source and look at what it holds, without decoding it yet.
+    """Open a source and look at what it holds, of a video file the first frame.
 
     Args:
         source: what to open.

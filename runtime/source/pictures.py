@@ -88,7 +88,7 @@ class Pictures:
                 # FFmpeg crops less on the left than it is told where memory would not be aligned.
                 left = coded.coded_width - coded.crop.right - picture.width
                 vectors = moved_vectors(vectors, min(max(left, 0), coded.crop.left), coded.crop.top)
-        if turn := self._turn_of(picture):
+        if turn := self._turn_of(picture, coded):
             self._incidents.note("turned")
             if sample_aspect_ratio is not None and turn.transposed:
                 sample_aspect_ratio = 1 / sample_aspect_ratio
@@ -122,12 +122,13 @@ class Pictures:
             colour=colour,
         )
 
-    def _turn_of(self, picture: av.VideoFrame) -> Turn:
+    def _turn_of(self, picture: av.VideoFrame, coded: Coded | None) -> Turn:
+        """How to show a picture: as it says itself, or else as the last one said that did."""
         turn = turn_of(picture)
         if self._codec is None:  # pictures of a caller's own can be from anywhere
             return turn or Turn()
-        if turn is not None:
-            self._turn = turn
+        if turn is not None or (coded is not None and coded.orientation):
+            self._turn = turn or Turn()
         return self._turn
 
     def _vectors(self, picture: av.VideoFrame) -> VectorRecords | None:

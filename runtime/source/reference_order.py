@@ -28,6 +28,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from arseg_edge.runtime.source import h264
+from arseg_edge.runtime.source.orientation import OrientationMessages
 from arseg_edge.runtime.source.rhythm import Rhythm
 
 _Parameters = tuple[int, h264.SequenceParameters] | tuple[int, h264.PictureParameters]
@@ -73,6 +74,8 @@ class Coded:
     crop: h264.Crop = h264.NO_CROP
     coded_width: int = 0
     """In pixels, before the crop; 0 where that does not show."""
+    orientation: bool = False
+    """It says anew how to turn its picture and those that follow (``source/orientation.py``)."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class CodedOrder:
         """Places of packets that were only decoded, so far."""
         self._hidden = self._shown = self._lost = False
         self._references = references
+        self._orientation = OrientationMessages(codec, extradata or b"")
         self._h264 = _H264(extradata or b"") if codec == "h264" else None
         if self._h264 is not None:
             self._references = self._h264.references
@@ -142,7 +146,12 @@ class CodedOrder:
             )
             self._lost = coded.lost_reference and coded.droppable
         missing = max(missing, self._unread) + self._failed
-        coded = replace(coded, missing=missing, interrupted=self._hidden and self._shown)
+        coded = replace(
+            coded,
+            missing=missing,
+            interrupted=self._hidden and self._shown,
+            orientation=self._orientation.told(payload),
+        )
         self._failed = self._unread = 0
         self._hidden = packet.is_discard
         self._note(packet)

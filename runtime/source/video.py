@@ -14,14 +14,13 @@ import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from arseg_edge.errors import CodecError, SequenceError, SourceError
+from arseg_edge.errors import ArsegError, CodecError, SequenceError, SourceError
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
 from arseg_edge.runtime.source.base import Source
 from arseg_edge.runtime.source.clock import Clock, StreamTimes, rescaled
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.pictures import Pictures
 from arseg_edge.runtime.source.reference_order import Coded, CodedOrder
-from arseg_edge.runtime.source.rotation import Turn, turn_of
 from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
 log = logging.getLogger(__name__)
@@ -30,9 +29,6 @@ _LONGEST_GAP: Final = 100
 """Failures to read a packet, one right after the other, that end a damaged file."""
 
 _ARRIVAL_TIME_BASE: Final = Fraction(1, 90_000)
-
-_TURNING: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
-"""Containers that can say how to turn the picture."""
 
 
 class DecodedSource(Source):
@@ -158,20 +154,30 @@ class VideoSource(DecodedSource):
             raise SourceError(f"{self.name}: cannot be opened ({error.strerror}); check it and try again") from None
         try:
             self._start(video_track(self._container, self.name))
-            if self._container.format.name in _TURNING and self._is_transposed():
-                self.width, self.height = self.height, self.width
         except BaseException:
             self._container.close()
             raise
-
-    def _is_transposed(self) -> bool:
-        """Whether frames come out with rows and columns exchanged; what a stream says of that is on its frames."""
+        # How a picture lies, and what the decoder leaves of it, is known when the first one is there.
+        self._ahead = self._decoded()
+        self._first: DecodedFrame | None = None
+        self._failure: ArsegError | None = None
         try:
-            with av.open(f"file:{self.name}", metadata_errors="replace") as other:
-                first = next(other.decode(other.streams[self._track.stream.index]), None)
-        except (av.error.FFmpegError, OSError):
-            return False
-        return isinstance(first, av.VideoFrame) and (turn_of(first) or Turn()).transposed
+            self._first = next(self._ahead)
+            self.width, self.height = self._first.width, self._first.height
+        except ArsegError as error:
+            self._failure = error  # for whoever wants frames
+
+    def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
+        self._check_open()
+        if self._failure is not None:
+            raise self._failure
+        yield from self._clock.steady(self._from_first())
+
+    def _from_first(self) -> Iterator[DecodedFrame]:
+        first, self._first = self._first, None
+        if first is not None:
+            yield first
+        yield from self._ahead
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         failures = 0

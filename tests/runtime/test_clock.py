@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 from streams import as_frame, encode, panning, texture
 
+import arseg_edge
+from arseg_edge.runtime.sinks import JsonLinesSink, OverlaySink
 from arseg_edge.runtime.source.clock import Clock, StreamTimes
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.incidents import Incidents
@@ -252,6 +256,39 @@ def test_frames_of_files_with_different_time_bases() -> None:
     assert [frame.time for frame in given] == [0.0, 0.04, 0.08, 0.12]
     assert [frame.stream_pts for frame in given] == [0, 1, 2, 3]
     assert counts == {}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("name", "count", "step"),
+    [("time-outliers.ts", 40, 25), ("time-join.ts", 80, 25), ("b-frames.avi", 30, 10), ("raw-10fps.h264", 30, 10)],
+)
+def test_the_overlay_and_what_is_said_of_frames(
+    tmp_path: Path, tiny_bundle: Path, name: str, count: int, step: int, suffix: str
+) -> None:
+    said = io.StringIO()
+    with (
+        arseg_edge.load(tiny_bundle) as segmenter,
+        open_source(STREAMS / name) as source,
+        OverlaySink(tmp_path / f"o.{suffix}", [[0, 0, 0]] * 3, source.frame_rate) as overlay,
+    ):
+        lines = JsonLinesSink(said, ["a", "b", "c"])
+        results = list(segmenter.stream(source))
+        for result in results:
+            overlay.append(result)
+            lines.append(result)
+    with av.open(str(tmp_path / f"o.{suffix}")) as container:
+        frames = list(container.decode(video=0))
+        times = [float(frame.time or 0) for frame in frames]
+    assert times == pytest.approx([index / step for index in range(count)], abs=5e-4)
+    if suffix == "mp4":
+        assert frames[-1].duration * frames[-1].time_base == Fraction(1, step)
+    own = [frame.stream_pts for frame in read(STREAMS / name)[0]]
+    assert [result.stream_pts for result in results] == own
+    for line, result in zip(said.getvalue().splitlines(), results, strict=True):
+        record = json.loads(line)
+        assert (record["pts"], record["stream_pts"]) == (result.pts, result.stream_pts)
+        assert (record["seconds"], record["stream_seconds"]) == (result.time, result.stream_time)
 
 
 # libavcodec's best effort

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from servers import HOST, free_port, http_server, rtsp_server, udp_sender
@@ -204,6 +205,37 @@ def test_hls(tmp_path: Path, clip: Path, ends: bool) -> None:
         frames = list(source.frames()) if ends else list(islice(source.frames(), 2 * COUNT))
     assert len(frames) == 2 * COUNT
     check_order(frames)
+
+
+@pytest.mark.parametrize("rate", [5, 20])
+def test_pictures_without_times_count_when_they_arrive(rate: int) -> None:
+    pictures = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in panning(8, 96, 128, 2, 1)]
+    sent: list[float] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        request.end_headers()
+        for number in range(60):
+            sent.append(time.monotonic())
+            jpeg = pictures[number % 8]
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            request.wfile.write(head.encode() + jpeg + b"\r\n")
+            request.wfile.flush()
+            time.sleep(1 / rate)
+
+    with http_server(answer) as address, NetworkSource(f"{address}/camera", timeout=PATIENT) as source:
+        frames = list(islice(source.frames(), 8))
+        assert source.live
+        assert source.frame_rate is None
+    check_order(frames)
+    assert {frame.stream_pts for frame in frames} == {None}
+    assert frames[0].time == 0
+    # Not sooner after each other than they were sent, and nothing invented: the arrival is the time.
+    for frame, begun in zip(frames, sent, strict=False):
+        assert frame.arrived is not None
+        assert frame.arrived >= begun
+        assert frame.time == pytest.approx(frame.arrived - (frames[0].arrived or 0), abs=0.002)
 
 
 # Standard input and pipes

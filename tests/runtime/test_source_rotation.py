@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -141,3 +142,76 @@ def test_the_warped_keyframe_is_the_frame(tmp_path: Path, upright: Path, degrees
         inside = slice(20, -20), slice(20, -20)
         gain = cv2.PSNR(np.asarray(warped)[inside], frame.rgb[inside]) - cv2.PSNR(keyframe[inside], frame.rgb[inside])
         assert gain > 5
+
+
+# Said once in the stream
+
+
+ONCE = Path(__file__).parents[1] / "data" / "streams" / "rotation-once.ts"
+
+
+def copied(source: Path, target: Path) -> Path:
+    """The stream in another container."""
+    with av.open(str(source)) as before, av.open(str(target), "w") as after:
+        copy = after.add_stream_from_template(before.streams.video[0])
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                after.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mp4", "mkv", "h264", "avi", "flv"])
+def test_a_rotation_that_is_said_once_holds(tmp_path: Path, suffix: str) -> None:
+    with open_source(copied(ONCE, tmp_path / f"v.{suffix}")) as source:
+        assert (source.height, source.width) == (256, 192)
+        frames = list(source.frames())
+        assert source.incidents.counts() == {"turned": 40}
+    assert [(frame.height, frame.width) for frame in frames] == [(256, 192)] * 40
+
+
+def orientation(degrees: int, *, cancel: bool = False) -> bytes:
+    """A display orientation message of H.264 that holds until replaced: ITU-T H.264, D.1.27."""
+    if cancel:
+        payload = b"\xc0"  # the flag, then the bit that aligns
+    else:
+        # cancel 0, mirrors 0 0, angle in 16 bits, repetition period 1 ("010"), extension 0, alignment
+        bits = f"000{degrees * 65536 // 360:016b}010" + "0" + "1"
+        payload = int(bits.ljust(24, "0"), 2).to_bytes(3, "big")
+    message = bytes([47, len(payload)]) + payload + b"\x80"
+    message = re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", message)  # emulation prevention
+    return b"\x00\x00\x00\x01\x06" + message
+
+
+def with_messages(source: Path, target: Path, messages: dict[int, bytes]) -> Path:
+    """A raw H.264 stream with a message before some of its frames."""
+    with av.open(str(source)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    target.write_bytes(b"".join(messages.get(number, b"") + packet for number, packet in enumerate(packets)))
+    return target
+
+
+@pytest.mark.parametrize("last", [orientation(0), orientation(0, cancel=True)], ids=["0 degrees", "cancelled"])
+def test_it_holds_until_it_is_replaced(tmp_path: Path, last: bytes) -> None:
+    plain = encode(tmp_path / "v.h264", panning(12, HEIGHT, WIDTH, 3, 1), options={"x264-params": "aud=0"})
+    said = {2: orientation(90), 5: orientation(180), 9: last}
+    with open_source(with_messages(plain, tmp_path / "t.h264", said)) as source:
+        assert (source.height, source.width) == (HEIGHT, WIDTH)
+        frames = list(source.frames())
+        assert source.incidents.counts() == {"turned": 7, "resized": 2}
+    for index, (frame, upright) in enumerate(zip(frames, read(plain), strict=True)):
+        degrees = 0 if index < 2 or index >= 9 else 90 if index < 5 else 180
+        expected = np.ascontiguousarray(by_numpy(upright.rgb, degrees, mirrored=False))
+        assert frame.rgb.shape == expected.shape
+        assert cv2.PSNR(frame.rgb, expected) > 40
+
+
+def test_pictures_of_a_callers_own_say_it_each(tmp_path: Path, upright: Path) -> None:
+    def decoded(path: Path) -> list[av.VideoFrame]:
+        with av.open(str(path)) as container:
+            return list(container.decode(video=0))
+
+    both = decoded(turned(upright, tmp_path / "t.mp4", 90, mirrored=False)) + decoded(upright)
+    with open_source(both) as source:
+        sizes = [(frame.height, frame.width) for frame in source.frames()]
+    assert sizes == [(WIDTH, HEIGHT)] * 6 + [(HEIGHT, WIDTH)] * 6
