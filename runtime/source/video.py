@@ -158,7 +158,7 @@ class VideoSource(DecodedSource):
             self._container.close()
             raise
         # How a picture lies, and what the decoder leaves of it, is known when the first one is there.
-        self._ahead = self._decoded()
+        self._ahead: Iterator[DecodedFrame] | None = self._decoded()
         self._first: DecodedFrame | None = None
         self._failure: ArsegError | None = None
         try:
@@ -175,9 +175,10 @@ class VideoSource(DecodedSource):
 
     def _from_first(self) -> Iterator[DecodedFrame]:
         first, self._first = self._first, None
+        ahead, self._ahead = self._ahead, None
         if first is not None:
             yield first
-        yield from self._ahead
+        yield from ahead or self._decoded()  # again, for a caller who left early and comes back
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         failures = 0
