@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Damage small encoded streams at random and read each with its motion: none may crash or hang.
 
-    tools/fuzz_streams.py --flipped 500 --truncated 100 --seed 0
+    tools/fuzz_streams.py --flipped 500 --truncated 100 --lost 500 --seed 0
 
-Every stream is read in a process that is watched. A stream passes when all frames that plain decoding gives come
-out, with rising timestamps and finite motion, or when the error is one of the package's own. Prints a table and
-ends with 1 when any stream failed.
+Bits are flipped, the end is cut off, or whole packets are left out, 1, 8 or 20 of a hundred. Every stream is read in a
+process that is watched. A stream passes when all frames that plain decoding and FFmpeg's tool give come out, with
+rising timestamps and finite motion, or when the error is one of the package's own. What packets are lost must be told:
+counted as missing or damaged, and the chain of motion started again. Prints a table and ends with 1 when any stream
+failed.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ import argparse
 import logging
 import multiprocessing
 import random
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -29,10 +34,12 @@ from av.video.stream import VideoStream
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "runtime"))
 
-from streams import encode, panning
+from streams import change_packets, encode, panning
 
 from arseg_edge.errors import ArsegError
-from arseg_edge.runtime.read_motion import read_motion
+from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
+from arseg_edge.runtime.source.incidents import Incident
+from arseg_edge.runtime.source.open_source import open_source
 
 KINDS = {
     "h264": ("libx264", "mp4", {}),
@@ -41,6 +48,7 @@ KINDS = {
     "h264-intra": ("libx264", "mkv", {"gop": 1}),
     "hevc": ("libx265", "mkv", {}),
     "mpeg4": ("mpeg4", "avi", {"b_frames": 1}),
+    "mpeg2": ("mpeg2video", "ts", {}),
     "vp9": ("libvpx-vp9", "webm", {"options": {"deadline": "realtime", "cpu-used": "8"}}),
     "av1": ("libsvtav1", "mkv", {"options": {"preset": "12", "svtav1-params": "lp=1"}}),
 }
@@ -49,6 +57,10 @@ KINDS = {
 FRAMES, HEIGHT, WIDTH = 24, 96, 128
 RATES = (1e-4, 1e-3)
 """Share of bits that are flipped."""
+LOSSES = (0.01, 0.08, 0.2)
+"""Share of packets that are lost, but one at least."""
+OTHER_DECODERS = ("av1",)
+"""Decoded by a library that gives up more in some versions than in others, so that FFmpeg's tool is no measure."""
 
 TIMEOUT = 30.0
 """Seconds after which reading a stream of one second counts as a hang."""
@@ -60,6 +72,8 @@ class Case:
 
     name: str
     path: Path
+    lost: int = 0
+    """Packets that are missing between others."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +81,13 @@ class Outcome:
     """What came of it."""
 
     verdict: str
-    """``whole``, ``partial``, ``error`` (typed), or a failure: ``crash``, ``hang``, ``lost`` or ``wrong``."""
+    """``whole``, ``partial``, ``error`` (typed); or a failure: ``crash``, ``hang``, ``lost``, ``silent``, ``wrong``."""
     detail: str = ""
 
     @property
     def failed(self) -> bool:
         """Whether this must not happen."""
-        return self.verdict in ("crash", "hang", "lost", "wrong")
+        return self.verdict in ("crash", "hang", "lost", "silent", "wrong")
 
 
 def make_clips(folder: Path) -> dict[str, bytes]:
@@ -107,15 +121,43 @@ def damage(clips: dict[str, bytes], folder: Path, flipped: int, truncated: int, 
         yield Case(f"{damaged} {Path(clip).stem}", path)
 
 
+def lose(clips: dict[str, bytes], folder: Path, lost: int, seed: int) -> Iterator[Case]:
+    """Write so many streams without some of the packets between the first and the last, kinds and shares in turn."""
+    chance = random.Random(seed)
+    names = list(clips)
+    whole = folder / "whole"
+    whole.mkdir(exist_ok=True)
+    for number in range(lost):
+        clip = names[number % len(names)]
+        if not (whole / clip).exists():
+            (whole / clip).write_bytes(clips[clip])
+        share = LOSSES[number // len(names) % len(LOSSES)]
+        count = max(1, round(share * FRAMES))
+        path = folder / f"lost-{number:04d}-{clip}"
+        change_packets(whole / clip, path, dict.fromkeys(chance.sample(range(1, FRAMES - 1), count)))
+        yield Case(f"{share:.0%} lost {Path(clip).stem}", path, count)
+
+
+def tool_count(path: Path) -> int:
+    """Frames that FFmpeg's tool gives; 0 where it is not installed."""
+    program = shutil.which("ffprobe")
+    if program is None or path.stem.endswith(OTHER_DECODERS):
+        return 0
+    command = [program, "-v", "quiet", "-count_frames", "-select_streams", "v:0", "-show_entries"]
+    command += ["stream=nb_read_frames", "-of", "csv=p=0", str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.replace(",", " ").split()
+    return int(found[0]) if found and found[0].isdecimal() else 0
+
+
 def plain_count(path: Path) -> int:
-    """Frames that FFmpeg's decoder gives, as PyAV hands them out, with errors passed over."""
+    """Frames that FFmpeg's decoder gives, as PyAV hands them out, damaged ones too, with errors passed over."""
     count = 0
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.best("video")
             if not isinstance(stream, VideoStream) or stream.codec_context is None:
                 return 0
-            stream.thread_type = "SLICE"
+            stream.thread_type, stream.codec_context.options = "SLICE", {"flags": "+output_corrupt"}
             for packet in container.demux(stream):
                 try:
                     count += len(stream.codec_context.decode(packet))
@@ -126,11 +168,15 @@ def plain_count(path: Path) -> int:
     return count
 
 
-def read(path: Path) -> Outcome:
-    """Read a stream with its motion and judge what comes."""
+def read(path: Path, lost: int = 0) -> Outcome:
+    """Read a stream with its motion and judge what comes; ``lost`` packets of it are missing."""
     count, last = 0, None
+    reasons: Counter[str | None] = Counter()
+    incidents: dict[Incident, int] = {}
     try:
-        for frame in read_motion(path):
+        for frame, so_far in frames_and_incidents(path):
+            incidents = so_far
+            reasons[frame.keyframe_reason] += 1
             if last is not None and frame.pts <= last:
                 return Outcome("wrong", f"frame {count} has pts {frame.pts} after {last}")
             if frame.rgb.ndim != 3 or frame.rgb.dtype != np.uint8:
@@ -148,14 +194,33 @@ def read(path: Path) -> Outcome:
         return Outcome("wrong", f"{type(error).__name__}: {error}")
     else:
         outcome = Outcome("whole" if count == FRAMES else "partial")
-    expected = plain_count(path)
-    return outcome if count >= expected else Outcome("lost", f"{count} frames of {expected} that decode")
+    expected = max(plain_count(path), tool_count(path) if lost else 0)
+    if count < expected:
+        return Outcome("lost", f"{count} frames of {expected} that decode")
+    if lost and outcome.verdict != "error":
+        if not (incidents.get("missing", 0) or incidents.get("damaged", 0)):
+            return Outcome("silent", f"{lost} packets lost, and nothing counted")
+        if not (reasons["corrupt"] or reasons["discontinuity"] or reasons["lost-reference"]):
+            return Outcome("silent", f"{lost} packets lost, and no chain started again: {dict(reasons)}")
+    return outcome
+
+
+def frames_and_incidents(path: Path) -> Iterator[tuple[MotionFrame, dict[Incident, int]]]:
+    """Each frame with what was counted so far; the last one comes with all of it."""
+    with open_source(path) as source:
+        last = None
+        for frame in motion_frames(source):
+            if last is not None:
+                yield last, source.incidents.counts()
+            last = frame
+        if last is not None:
+            yield last, source.incidents.counts()
 
 
 def _serve(pipe: Connection) -> None:
     logging.disable()
-    while (path := pipe.recv()) is not None:
-        pipe.send(read(path))
+    while (case := pipe.recv()) is not None:
+        pipe.send(read(*case))
 
 
 class Watched:
@@ -171,10 +236,10 @@ class Watched:
         self._process.start()
         other.close()
 
-    def read(self, path: Path) -> Outcome:
+    def read(self, path: Path, lost: int = 0) -> Outcome:
         """As ``read``, with a crash or a hang as an outcome."""
         try:
-            self._pipe.send(path)
+            self._pipe.send((path, lost))
             if self._pipe.poll(TIMEOUT):
                 outcome = self._pipe.recv()
                 assert isinstance(outcome, Outcome)
@@ -193,12 +258,13 @@ class Watched:
         self._process.join()
 
 
-def fuzz(folder: Path, flipped: int, truncated: int, seed: int) -> Iterator[tuple[Case, Outcome]]:
+def fuzz(folder: Path, flipped: int, truncated: int, seed: int, *, lost: int = 0) -> Iterator[tuple[Case, Outcome]]:
     """Damage, read and judge so many streams."""
     watched = Watched()
     try:
-        for case in damage(make_clips(folder), folder, flipped, truncated, seed):
-            yield case, watched.read(case.path)
+        clips = make_clips(folder)
+        for case in chain(damage(clips, folder, flipped, truncated, seed), lose(clips, folder, lost, seed)):
+            yield case, watched.read(case.path, case.lost)
     finally:
         watched.close()
 
@@ -208,6 +274,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flipped", type=int, default=500)
     parser.add_argument("--truncated", type=int, default=100)
+    parser.add_argument("--lost", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="Folder for the damaged streams.  [default: none is kept]")
     arguments = parser.parse_args()
@@ -216,7 +283,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        for case, outcome in fuzz(folder, arguments.flipped, arguments.truncated, arguments.seed):
+        for case, outcome in fuzz(folder, arguments.flipped, arguments.truncated, arguments.seed, lost=arguments.lost):
             table.setdefault(case.name, Counter())[outcome.verdict] += 1
             if outcome.failed:
                 failures += 1

@@ -64,6 +64,8 @@ def _facts(report: ProbeReport) -> list[tuple[str, ...]]:
         ("motion", _counts(report.motion_sources) or "none used"),
         ("keyframes", f"{every} ({_counts(report.keyframes)}) at interval {report.interval}"),
     ]
+    if report.incidents:
+        rows.append(("not as it should be", _counts(report.incidents)))
     if (warp := report.warp) is not None:
         gain = f"{warp.gain:+.2f} dB over no motion ({warp.still:.2f} dB)"
         rows.append(("warped keyframe", f"{warp.psnr:.2f} dB, {gain}"))
@@ -79,11 +81,20 @@ def _coding(coding: Coding) -> list[tuple[str, ...]]:
         ("picture types", shares),
         ("I-frames apart", _distances(coding.i_frames)),
         ("B-frames", f"up to {coding.b_frames} in a row" if coding.b_frames else "none"),
-        ("references", {None: "not said", 0: "none"}.get(coding.references, f"up to {coding.references}")),
+        ("references", _references(coding)),
+        ("droppable frames", f"{coding.droppable_share:.1%}" if coding.droppable_share else "none"),
+        ("frames with sure vectors", _share(coding.sure_share)),
         ("vectors of list 1 (future)", _share(coding.future_share)),
         ("intra blocks", _share(coding.intra_share)),
         ("interlaced", "yes" if coding.interlaced else "no"),
     ]
+
+
+def _references(coding: Coding) -> str:
+    most = {None: "not said", 0: "none"}.get(coding.references, f"up to {coding.references}")
+    if coding.fewest_references == coding.references:
+        return most
+    return f"{most}, from {coding.fewest_references} on: the stream's parameters change"
 
 
 def _distances(apart: Distances | None) -> str:

@@ -28,7 +28,7 @@ def encoder_advice(codec: str | None, coding: Coding, interval: int, *, frames: 
         frames: how many were looked at.
         early_keyframes: how many of them became keyframes before they were due, because they were I-frames.
     """
-    if codec is None:
+    if codec is None and coding.future_share is None:
         return Advice(None, ("single pictures carry no motion vectors, so motion is estimated from the pictures",))
     if frames < 2:
         return Advice(None, ("only one frame was read, which tells nothing of motion",))
@@ -38,27 +38,31 @@ def encoder_advice(codec: str | None, coding: Coding, interval: int, *, frames: 
         if reason is not None
     ]
     if not reasons:
-        return Advice(None, ("vectors point to the frame before, and I-frames fall where keyframes are due",))
+        target = "the last frame that is not droppable" if coding.droppable_share else "the frame before"
+        return Advice(None, (f"vectors point to {target}, and I-frames fall where keyframes are due",))
     # What was filmed in fields must be made progressive first.
     deinterlace = "-vf bwdif " if coding.interlaced else ""
     return Advice(f"{deinterlace}-c:v libx264 -bf 0 -refs 1 -g {interval}", tuple(reasons))
 
 
-def _unsure_motion(codec: str, coding: Coding) -> str | None:
-    """Why vectors do not surely point to the frame before; None where they do."""
+def _unsure_motion(codec: str | None, coding: Coding) -> str | None:
+    """Why vectors do not surely point to one known frame; None where they do."""
     if coding.interlaced:
         return "interlaced: the vectors of such pictures cannot be used, so motion is estimated from the pictures"
-    if codec not in VECTOR_CODECS:
+    if codec is not None and codec not in VECTOR_CODECS:
         return f"{codec} gives no motion vectors, so motion is estimated from the pictures"
     if coding.future_share is None:
         return "no frame has motion vectors, so motion is estimated from the pictures"
     if coding.reordered:
         return "B-frames: which frame a vector points to must be found out from the pictures"
+    if coding.sure_share is None or coding.sure_share == 1:
+        return None
     if coding.references is None:
         return "it does not say how many references it uses: vectors may point further back than to the frame before"
     if coding.references > 1:
-        return f"up to {coding.references} references: vectors may point further back than to the frame before"
-    return None
+        changed = " for a part of it" if coding.fewest_references == 1 else ""
+        return f"up to {coding.references} references{changed}: vectors may point further back than to the frame before"
+    return "its slices leave open which frame a vector points to"
 
 
 def _early_keyframes(coding: Coding, interval: int, count: int) -> str | None:

@@ -22,7 +22,7 @@ from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.reports.coding import Coding, CodingReader
 from arseg_edge.runtime.reports.encoder_advice import Advice, encoder_advice
 from arseg_edge.runtime.schedule.keyframes import INTERVAL
-from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
+from arseg_edge.runtime.source.open_source import SourceLike, open_source
 
 _CHAINING: Final[Chaining] = "subpixel"
 
@@ -70,6 +70,8 @@ class ProbeReport:
     """From the first of them to the last."""
     interval: int
     """The bundle's keyframe interval."""
+    incidents: dict[str, int]
+    """What was not as it should be in what was read (``source/incidents.py``)."""
     coding: Coding
     motion_sources: dict[str, int]
     """Frames by where their motion comes from (``motion/follow.py``)."""
@@ -99,7 +101,7 @@ def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = N
         raise UsageError(f"seconds {seconds!r}: must be more than 0")
     interval, chaining = (manifest.interval, manifest.motion.chaining) if manifest else (INTERVAL, _CHAINING)
     with open_source(video) as source:
-        reading = _Reading(source)
+        reading = _Reading()
         with contextlib.closing(motion_frames(source, interval, chaining)) as frames:
             for frame in frames:
                 if reading.count and frame.time - reading.start >= seconds:
@@ -115,6 +117,7 @@ def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = N
         frames=reading.count,
         seconds=reading.end - reading.start,
         interval=interval,
+        incidents={str(kind): count for kind, count in source.incidents.counts().items()},
         coding=coding,
         motion_sources=dict(reading.sources),
         keyframes=dict(reading.keyframes),
@@ -129,12 +132,12 @@ def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = N
 class _Reading:
     """Takes one frame after the other and keeps what is to be told of them."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self) -> None:
         self.count = 0
         self.start = self.end = 0.0
         self.size = (0, 0)
         self.sample_aspect_ratio: Fraction | None = None
-        self.coding = CodingReader(source.references)
+        self.coding = CodingReader()
         self.sources: Counter[str] = Counter()
         self.keyframes: Counter[str] = Counter()
         self._psnr: list[tuple[float, float]] = []

@@ -36,6 +36,8 @@ class DecodedFrame:
     reference: int | None = None
     """How many frames back the one lies that its vectors surely point to: 1 is the frame before; None where that is
     not sure (``reference_order.py``)."""
+    references: int | None = None
+    """How many frames at most it can be predicted from; None where that does not show."""
     droppable: bool = False
     """No other frame is predicted from it."""
     discontinuity: bool = False

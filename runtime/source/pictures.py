@@ -73,7 +73,7 @@ class Pictures:
             or delayed
             or (vectors is not None and bool((vectors["source"] > 0).any()))
         )
-        corrupt = picture.is_corrupt or (coded is not None and coded.damaged)
+        corrupt = picture.is_corrupt
         colour = colour_of(picture, decoder)
         place = Place(reference=None, lost_reference=False, discontinuity=False)
         if coded is not None:
@@ -113,6 +113,7 @@ class Pictures:
             vectors=vectors,
             reordered=self._reordered,
             reference=place.reference,
+            references=None if coded is None else coded.references,
             droppable=coded is not None and coded.droppable,
             discontinuity=discontinuity or place.discontinuity,
             lost_reference=place.lost_reference,

@@ -53,10 +53,8 @@ class Coded:
     """``time.monotonic()`` when it came in; None where nobody noted it."""
     missing: int = 0
     """Pictures lost right before it."""
-    damaged: bool = False
-    """The container says that parts of the packet are missing."""
     interrupted: bool = False
-    """It does not follow on the picture that was shown before: one was hidden."""
+    """It does not follow on the picture that was shown before: one was hidden, or parts of it may be missing."""
     droppable: bool = False
     """No other picture is predicted from it."""
     last_reference_only: bool = True
@@ -108,6 +106,14 @@ class CodedOrder:
         self._change = 0
         self._expected: set[int] = set()
         """Packets whose pictures are still to come out."""
+        self._torn = False
+        """Parts of the next packet may be missing."""
+        self._doubtful: int | None = None
+        """The last packet, where parts of it may be."""
+        self._suspects: set[int] = set()
+        """Packets of which parts are missing, by the container."""
+        self._concealed: set[int] = set()
+        """The last ones whose pictures the decoder had to mend."""
         self._farthest = -1
         """The place in the file of the last packet that was shown."""
         self._never: set[int] = set()
@@ -129,7 +135,6 @@ class CodedOrder:
             number=self._number,
             arrived=packet.opaque if isinstance(packet.opaque, float) else None,
             references=self._references,
-            damaged=packet.is_corrupt,
         )
         payload = bytes(packet)
         if self._h264 is not None:
@@ -149,9 +154,10 @@ class CodedOrder:
         coded = replace(
             coded,
             missing=missing,
-            interrupted=self._hidden and self._shown,
+            interrupted=(self._hidden and self._shown) or self._torn,
             orientation=self._orientation.told(payload),
         )
+        self._tear(packet)
         self._failed = self._unread = 0
         self._hidden = packet.is_discard
         self._note(packet)
@@ -162,6 +168,23 @@ class CodedOrder:
             if coded.picture:
                 self._expected.add(coded.number)
         return coded
+
+    def _tear(self, packet: Packet[VideoStream]) -> None:
+        """Follow what MPEG-TS says of its own packets: where their count jumps, something is missing, or was joined.
+
+        libavformat says so on the packet before the one in which it happened. Time that falls back or leaps right
+        behind that shows a join, in which nothing was lost.
+        """
+        if self._doubtful is not None and self._rhythm.follows:
+            self._suspects.add(self._doubtful)
+        self._doubtful = self._number if self._torn else None
+        self._torn = packet.is_corrupt
+
+    def damaged(self, *, ended: bool = False) -> int:
+        """How many pictures more are damaged by what the container says, though their decoder noticed nothing."""
+        settled = {number for number in self._suspects if ended or number < self._number - _DELAY}
+        self._suspects -= settled
+        return len(settled - self._concealed)
 
     def _time(self, packet: Packet[VideoStream]) -> int | None:
         """When it is to be decoded; when it is shown, where the container tells nothing else of any packet."""
@@ -179,8 +202,13 @@ class CodedOrder:
         self._expected.discard(coded.number)
         self._absent(coded)
 
-    def came(self, coded: Coded) -> int:
-        """The packet's picture came out; returns how many can no longer come, and never will."""
+    def came(self, coded: Coded, *, concealed: bool) -> int:
+        """The packet's picture came out, with or without parts that the decoder had to conceal.
+
+        Returns how many pictures can no longer come, and never will.
+        """
+        if concealed:
+            self._concealed = {each for each in self._concealed if each > coded.number - 2 * _DELAY} | {coded.number}
         self._expected.discard(coded.number)
         overdue = {number for number in self._expected if number < coded.number - _DELAY}
         self._expected -= overdue

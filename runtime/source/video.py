@@ -64,7 +64,7 @@ class DecodedSource(Source):
 
     def _follow(self, track: Track) -> None:
         """Read on from a track, the first or a later one."""
-        self.incidents.note("missing", self._coded.end())
+        self._end_coded()
         self._track, self.codec = track, track.decoder.name
         self._times = StreamTimes(reordered=track.reordered)
         older = self.codec in VECTOR_CODECS and self.codec != "h264"  # such codecs know but one reference
@@ -72,6 +72,11 @@ class DecodedSource(Source):
         self._pictures.begin(self.codec)
         if self._coded.references is not None:
             self.references = max(self.references or 0, self._coded.references)
+
+    def _end_coded(self) -> None:
+        """Nothing more comes from the decoder."""
+        self.incidents.note("missing", self._coded.end())
+        self.incidents.note("damaged", self._coded.damaged(ended=True))
 
     def frames(self) -> Iterator[DecodedFrame]:  # noqa: D102 - as in the base class
         return self._clock.steady(self._decoded())
@@ -85,6 +90,7 @@ class DecodedSource(Source):
                 packet.opaque = coded = self._coded.take(packet)
                 self.incidents.note("missing", coded.missing)
                 self.incidents.note("hidden", self._coded.hidden())
+                self.incidents.note("damaged", self._coded.damaged())
                 if coded.references is not None:
                     self.references = max(self.references or 0, coded.references)
             try:
@@ -98,7 +104,7 @@ class DecodedSource(Source):
             for picture in pictures:
                 yield self._frame(picture, index)
                 index += 1
-        self.incidents.note("missing", self._coded.end())
+        self._end_coded()
         if index == 0 and (refused or self._broken):
             raise CodecError(
                 f"{self.name}: none of its {self.codec} packets could be decoded; "
@@ -121,7 +127,7 @@ class DecodedSource(Source):
         own = rescaled(self._times.of(picture), picture.time_base, self.time_base) if self._track.timed else None
         coded = picture.opaque if isinstance(picture.opaque, Coded) else None
         if coded is not None:
-            self.incidents.note("missing", self._coded.came(coded))
+            self.incidents.note("missing", self._coded.came(coded, concealed=picture.is_corrupt))
         broken, self._broken = self._broken, False
         return self._pictures.frame(
             picture,

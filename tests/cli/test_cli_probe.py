@@ -33,6 +33,8 @@ def test_probe(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
         "I-frames apart": "12 to 12 frames, median 12",
         "B-frames": "none",
         "references": "up to 1",
+        "droppable frames": "none",
+        "frames with sure vectors": "100.0%",
         "vectors of list 1 (future)": "0.0%",
         "interlaced": "no",
         "motion": "bitstream 12",

@@ -53,6 +53,23 @@ def test_flipped_bits_and_truncation(tmp_path: Path) -> None:
     assert {outcome.verdict for _, outcome in outcomes} >= {"partial", "error"}
 
 
+def test_lost_packets_of_all_kinds(tmp_path: Path) -> None:
+    outcomes = list(fuzz_streams.fuzz(tmp_path, flipped=0, truncated=0, lost=27, seed=1))
+    assert len(outcomes) == 27
+    assert [f"{case.path.name}: {outcome}" for case, outcome in outcomes if outcome.failed] == []
+
+
+def test_losses_that_are_not_told_are_noticed(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.mp4", panning(6, 64, 64, 1, 0))
+    assert fuzz_streams.read(path, lost=1).verdict == "silent"
+
+
+@pytest.mark.long
+def test_many_streams_with_lost_packets(tmp_path: Path) -> None:
+    outcomes = list(fuzz_streams.fuzz(tmp_path, flipped=0, truncated=0, lost=500, seed=2))
+    assert [f"{case.path.name}: {outcome}" for case, outcome in outcomes if outcome.failed] == []
+
+
 @pytest.mark.long
 def test_many_streams_with_flipped_bits_and_truncation(tmp_path: Path) -> None:
     outcomes = list(fuzz_streams.fuzz(tmp_path, flipped=500, truncated=100, seed=2))

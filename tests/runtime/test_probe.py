@@ -218,6 +218,44 @@ def test_no_warp_quality_where_every_frame_is_a_keyframe() -> None:
     assert probe(panning(1, HEIGHT, WIDTH, 0, 0)).warp is None
 
 
+# Droppable frames, and parameters that change
+
+STREAM_FOLDER = Path(__file__).parents[1] / "data" / "streams"
+
+
+def test_droppable_frames_are_told_and_cost_nothing() -> None:
+    report = probe(STREAM_FOLDER / "droppable-p.mp4", math.inf)
+    coding = report.coding
+    assert (coding.references, coding.droppable_share, coding.sure_share) == (1, 0.5, 1)
+    assert report.motion_sources == {"bitstream": 22}
+    settings, (reason,) = advice(report)
+    assert settings is None
+    assert reason.startswith("vectors point to the last frame that is not droppable")
+
+
+def test_parameters_that_change_are_told() -> None:
+    report = probe(STREAM_FOLDER / "references-change.ts", math.inf)
+    assert (report.coding.references, report.coding.fewest_references) == (4, 1)
+    assert report.coding.sure_share == pytest.approx(23 / 45)  # without the one at the join
+    settings, reasons = advice(report)
+    assert settings == SETTINGS
+    assert reasons[0].startswith("up to 4 references for a part of it")
+
+
+def test_frames_decoded_elsewhere_leave_open_what_their_vectors_point_to(tmp_path: Path) -> None:
+    def frames() -> Any:
+        with av.open(str(stream(tmp_path, "P only"))) as container:
+            container.streams.video[0].codec_context.options = {"flags2": "+export_mvs"}
+            yield from container.decode(video=0)
+
+    report = probe(frames(), math.inf)
+    assert (report.codec, report.coding.references, report.coding.sure_share) == (None, None, 0)
+    assert report.motion_sources == {"bitstream": 22}
+    settings, (reason,) = advice(report)
+    assert settings == SETTINGS
+    assert reason.startswith("it does not say how many references")
+
+
 # How much is read
 
 
