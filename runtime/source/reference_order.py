@@ -311,6 +311,8 @@ class _H264:
         self._last_number: int | None = None
         """frame_num of the last reference picture."""
         self._lost = self._marked = self._droppable_seen = False
+        self._held = (-_DELAY, 0)
+        """Of which packet, and how many: pictures missing by the clock before any droppable one was seen."""
         self._early = 0
         """Pictures that frame_num told to be missing before the clock did: libavformat makes times up, late by some."""
         self._length_size = 0
@@ -365,7 +367,9 @@ class _H264:
         elif skipped:
             self._marked = True  # pictures that never were push others out
         elif not self._droppable_seen and self._last_number is not None:
-            missing = 0  # all that was coded is there, whatever the clock says
+            # All that was coded is there, whatever the clock says; unless droppable pictures are yet to show.
+            self._held = (coded.number, missing) if missing else self._held
+            missing = 0
         elif missing and self._early:
             missing, self._early = max(0, missing - self._early), 0
         lost = self._lost
@@ -373,6 +377,8 @@ class _H264:
         if head.reference:
             self._last_number, self._lost = 0 if head.resets else head.number, False
         else:
+            if not self._droppable_seen and coded.number - self._held[0] < _DELAY:
+                missing += self._held[1]
             self._droppable_seen = True
             if skipped:  # counted
                 self._last_number = (head.number - 1) % (1 << sequence.number_bits)

@@ -27,6 +27,7 @@ def test_probe(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
     assert facts == {
         "codec": "h264",
         "size (height x width)": "360x480",
+        "pixels (width:height)": "not said, so square",
         "frames a second": "24",
         "read": "14 frames over 0.54 s",
         "picture types": "P 85.7%, I 14.3%",
