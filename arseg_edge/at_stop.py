@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 _actions: dict[object, Callable[[], object]] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal may strike while it is held, and do what is registered
 
 
 def always(action: Callable[[], object]) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from arseg_edge import at_stop
 from arseg_edge.errors import BundleError, OutputError, reason_of
 from arseg_edge.manifest import LARGEST_MANIFEST, Manifest, Member, ParityFigure, parse_manifest
 from arseg_edge.onnx_check import check_model
@@ -144,7 +145,7 @@ def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, byt
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with at_stop.during(Path(temporary).unlink), os.fdopen(descriptor, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 for name, data in {MANIFEST: text.encode(), **members}.items():
                     archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), data)

@@ -77,7 +77,7 @@ def run(
             click.echo("no bundle was named: this is the demo model, for road scenes (-m names another)", err=True)
         summary = Summary(
             *(source.name, str(options.bundle_path), segmenter.provider, segmenter.native, targets),
-            network_size=segmenter.manifest.size,
+            network_size=options.network_size or segmenter.manifest.size,
         )
         try:
             _run(segmenter, source, output, labels, frames, opacity, summary)

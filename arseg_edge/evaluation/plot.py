@@ -10,6 +10,7 @@ import numpy as np
 
 from arseg_edge.errors import OutputError, UsageError
 from arseg_edge.evaluation.by_distance import AR, HR, LR, ZERO_MOTION, EvaluationReport
+from arseg_edge.whole_files import replace_file
 
 NAMES: Final = {HR: "HR on every frame", LR: "LR alone", AR: "AR", ZERO_MOTION: "AR, zero motion"}
 _COLOURS: Final = {HR: "#444444", LR: "#d9822b", AR: "#1f6fb4", ZERO_MOTION: "#8fb8d8"}
@@ -43,6 +44,6 @@ def plot(report: EvaluationReport, path: Path) -> None:
     classes.set(ylabel="IoU over all frames, %", ylim=(0, 100))
     classes.set_xticks(np.arange(len(report.classes.names)), report.classes.names, rotation=40, ha="right")
     try:
-        figure.savefig(path, dpi=130)
-    except (OSError, ValueError) as error:
+        replace_file(path, lambda file: figure.savefig(file, format=path.suffix.removeprefix("."), dpi=130))
+    except ValueError as error:
         raise OutputError(f"{path}: cannot be written ({error}): choose another --plot") from None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
 
+from arseg_edge import at_stop
 from arseg_edge.datasets import Dataset
 from arseg_edge.datasets.encode import Encoding
 from arseg_edge.errors import OutputError
@@ -92,20 +96,48 @@ def make_pairs(
     missing = [each for each in wanted if not _path(folder, *each).exists()]
     make = partial(_make, dataset, items, settings, folder)
     done = len(wanted) - len(missing)
-    for _ in _each(make, missing, processes):
-        done += 1
-        if progress is not None:
-            progress(done, len(wanted))
+    with contextlib.closing(_each(make, missing, processes)) as made:
+        for _ in made:
+            done += 1
+            if progress is not None:
+                progress(done, len(wanted))
     return PairCache(folder, len(items), settings.variants)
 
 
-def _each(make: Callable[[tuple[int, int]], None], missing: list[tuple[int, int]], processes: int) -> Iterator[None]:
+def _each(
+    make: Callable[[tuple[int, int]], None], missing: list[tuple[int, int]], processes: int
+) -> Generator[None, None, None]:
     if processes <= 1 or len(missing) < 2:
         yield from map(make, missing)
         return
     # Fork would copy the locks of threads that it does not copy.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(make, missing, chunksize=4)
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+
+    def stop() -> None:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+
+    with (
+        at_stop.during(stop),
+        ProcessPoolExecutor(processes, mp_context=context, initializer=_end_when_told) as pool,
+    ):
+        try:
+            yield from pool.map(make, missing, chunksize=4)
+        except BaseException:
+            stop()  # else they would first make what they have been given
+            raise
+
+
+def _end_when_told() -> None:
+    """In a process of the pool: leave Ctrl-C to the process that it works for, and end without a trace when told to."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        at_stop.run_all()
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
 
 
 def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: Path, which: tuple[int, int]) -> None:
@@ -126,9 +158,10 @@ def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: P
     arrays: dict[str, Any] = {field.name: np.asarray(getattr(pair, field.name)) for field in fields(Pair)}
     unfinished = path.with_suffix(f".{os.getpid()}")
     try:
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)
-        unfinished.replace(path)
+        with at_stop.during(partial(unfinished.unlink, missing_ok=True)):
+            with unfinished.open("wb") as file:
+                np.savez(file, **arrays)
+            unfinished.replace(path)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror}): free space or choose another --cache"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from arseg_edge.training.files import replace_file, replace_text
 from arseg_edge.training.state import Row
+from arseg_edge.whole_files import replace_file, replace_text
 
 
 def write_curves(rows: Sequence[Row], folder: Path) -> None:

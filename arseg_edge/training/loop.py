@@ -26,9 +26,9 @@ from arseg_edge.export.families import Family
 from arseg_edge.training.augment import Augmentation
 from arseg_edge.training.batches import Batch, Mixture, batches
 from arseg_edge.training.curves import write_curves
-from arseg_edge.training.files import replace_file
 from arseg_edge.training.networks import place
 from arseg_edge.training.state import Row, State
+from arseg_edge.whole_files import replace_file
 
 Precision = Literal["float32", "bfloat16"]
 

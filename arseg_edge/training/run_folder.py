@@ -21,8 +21,8 @@ import yaml  # type: ignore[import-untyped]
 
 from arseg_edge.errors import UsageError
 from arseg_edge.training.config import read_mapping, read_settings
-from arseg_edge.training.files import replace_text
 from arseg_edge.training.settings import HrSettings, LrSettings
+from arseg_edge.whole_files import replace_text
 
 STATE: Final = "state.pt"
 BEST: Final = "best.pth"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from arseg_edge.errors import CheckpointError
-from arseg_edge.training.files import replace_file
+from arseg_edge.whole_files import replace_file
 
 
 @dataclass(frozen=True)

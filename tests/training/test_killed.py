@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from arseg_edge.training import files
+from arseg_edge import whole_files as files
 from arseg_edge.training.settings import HrSettings, LrSettings
 from arseg_edge.training.train import Watcher, train_hr, train_lr
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from functools import partial
+from os import fsync
 from pathlib import Path
 from typing import BinaryIO
 
+from arseg_edge import at_stop
 from arseg_edge.errors import OutputError
 
 
@@ -16,13 +18,19 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises ``OutputError`` where that cannot be done.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
+    remove = partial(unfinished.unlink, missing_ok=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with at_stop.during(remove):
+            try:
+                with unfinished.open("wb") as file:
+                    write(file)
+                    file.flush()
+                    fsync(file.fileno())
+                unfinished.replace(path)
+            except BaseException:
+                remove()
+                raise
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{path}: cannot be written ({reason}): free space or choose another folder") from None
