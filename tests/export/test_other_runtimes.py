@@ -29,12 +29,8 @@ EQUAL = 0.995
 FAMILIES = (*golden.FAMILIES, "edge")
 NODE_SCRIPT = Path(__file__).with_name("onnxruntime_web.mjs")
 
-STEPS = """
+VERIFY = """
 import json, sys
-import numpy as np
-import arseg_edge
-from arseg_edge.bundle import GOLDEN, read_bundle
-from arseg_edge.golden import read_golden
 path, provider, pretend = sys.argv[1:]
 if pretend == "intel":
     # OpenVINO's plugin offers its CPU device on Intel's processors alone, though it runs on others of the kind:
@@ -45,15 +41,11 @@ if pretend == "intel":
     assert (record[0], record[1]) == (device.type.value, device.vendor_id)
     record[1] = 0x8086
     assert device.vendor_id == 0x8086
-golden = read_golden(read_bundle(path).read(GOLDEN), "golden")
-equal = {}
-with arseg_edge.load(path, providers=provider, threads=2) as segmenter:
-    key = segmenter.step(golden.frames[0], keyframe=True)
-    equal["keyframe"] = float(np.mean(key.labels == golden.expected["keyframe.onnx"][0].labels))
-    for index, expected in golden.expected["nonkeyframe.onnx"].items():
-        result = segmenter.step(golden.frames[index], motion=golden.motion[index])
-        equal[f"frame {index}"] = float(np.mean(result.labels == expected.labels))
-    print(json.dumps({"equal": equal, "provider": segmenter.provider, "native": segmenter.native}))
+from arseg_edge.bundle import read_bundle
+from arseg_edge.runtime.reports.verify import verify
+found = verify(read_bundle(path), providers=provider, threads=2)
+equal = {f"{each.member} {each.frame}": 1 - each.error for each in found.findings if each.stage == "labels"}
+print(json.dumps({"equal": equal, "provider": found.provider, "native": found.native}))
 """
 
 
@@ -100,7 +92,7 @@ def assert_equal_labels(what: str, equal: dict[str, float]) -> None:
 
 
 def check_openvino(python: Path, bundle: Bundle, native: str, pretend: str = "") -> None:
-    command = [python, "-c", STEPS, bundle.path, "openvino", pretend]
+    command = [python, "-c", VERIFY, bundle.path, "openvino", pretend]
     found = json.loads(run_in(python.parent, command, {"ARSEG_EDGE_NATIVE": native}))
     assert found["provider"] == "OpenVINOExecutionProvider"
     assert found["native"] == (native == "1")
@@ -129,19 +121,18 @@ def test_doctor_lists_a_plugin(plugin: Path) -> None:
 def test_onnxruntime_web(node_modules: Path, bundle_of: Callable[[str], Bundle], tmp_path: Path, family: str) -> None:
     bundle = bundle_of(family)
     clip = read_golden(bundle.read(GOLDEN), "golden")
-    size = np.array(clip.frames.shape[1:3], np.int64)
-    values: dict[str, np.ndarray[Any, Any]] = {"frame_size": size}
+    values: dict[str, np.ndarray[Any, Any]] = {"frame_size": np.array(clip.frames.shape[1:3], np.int64)}
     equal = {}
-    for member, name in ((KEYFRAME, "keyframe"), ("nonkeyframe.onnx", "frame")):
+    for member in (KEYFRAME, "nonkeyframe.onnx"):
         (tmp_path / member).write_bytes(bundle.read(member))
         inputs = [each.name for each in onnx.load_model_from_string(bundle.read(member)).graph.input]
         for index, expected in clip.expected[member].items():
             values |= {"frame": clip.frames[index : index + 1], "motion": clip.motion[index : index + 1]}
             values["labels_size"] = np.array(expected.labels.shape, np.int64)
             found = run_in_node(node_modules, tmp_path / member, {each: values[each] for each in inputs})
-            if index == 0:
+            if member == KEYFRAME and index == 0:
                 values["keyframe_feature"] = found["feature"]
-            equal[f"{name} {index}"] = float(np.mean(found["labels"][0] == expected.labels))
+            equal[f"{member} {index}"] = float(np.mean(found["labels"][0] == expected.labels))
     assert_equal_labels(f"{family}, web", equal)
 
 
