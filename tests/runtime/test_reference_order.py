@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from servers import http_server
 from streams import Image, encode, panning, texture
 from test_h264 import with_crop
 
@@ -17,6 +20,7 @@ from arseg_edge.operators import Chaining
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.read_motion import MotionFrame, read_motion
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.network import NetworkSource
 from arseg_edge.runtime.source.open_source import open_source
 from arseg_edge.runtime.source.reference_order import CodedOrder
 
@@ -152,6 +156,26 @@ def test_a_source_says_the_most_references_so_far() -> None:
 def test_what_is_sure(tmp_path: Path, suffix: str, settings: dict[str, Any], reference: int | None) -> None:
     frames = read(encode(tmp_path / f"v.{suffix}", panning(10, 96, 128, 2, 1), gop=250, **settings))
     assert {frame.reference for frame in frames[3:]} == {reference}
+
+
+def test_a_source_that_comes_back_with_other_parameters(tmp_path: Path) -> None:
+    """A camera that reconnects with more references and another size, and then as it was."""
+    first = encode(tmp_path / "1.ts", panning(10, 96, 128, 2, 1), gop=250).read_bytes()
+    second = encode(tmp_path / "2.ts", panning(10, 144, 176, 2, 1), gop=250, refs=4).read_bytes()
+    contents = iter([first, second, first])
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(next(contents))
+
+    with http_server(answer) as address, NetworkSource(f"{address}/v.ts", timeout=10, pauses=(0.01,)) as source:
+        frames = list(islice(source.frames(), 30))
+        assert source.incidents.counts() == {"resized": 2}
+    assert [frame.width for frame in frames] == [*[128] * 10, *[176] * 10, *[128] * 10]
+    assert [frame.references for frame in frames] == [*[1] * 10, *[4] * 10, *[1] * 10]
+    once = [None, *[1] * 9]
+    assert [frame.reference for frame in frames] == [*once, None, 1, *[None] * 8, *once]
 
 
 # Cropping
