@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "runtime"))
 from streams import change_packets, encode, panning
 
 from arseg_edge.errors import ArsegError
-from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
+from arseg_edge.runtime.read_motion import motion_frames
 from arseg_edge.runtime.source.incidents import Incident
 from arseg_edge.runtime.source.open_source import open_source
 
@@ -179,18 +179,19 @@ def read(path: Path, lost: int = 0) -> Outcome:
     reasons: Counter[str | None] = Counter()
     incidents: dict[Incident, int] = {}
     try:
-        for frame, so_far in frames_and_incidents(path):
-            incidents = so_far
-            reasons[frame.keyframe_reason] += 1
-            if last is not None and frame.pts <= last:
-                return Outcome("wrong", f"frame {count} has pts {frame.pts} after {last}")
-            if frame.rgb.ndim != 3 or frame.rgb.dtype != np.uint8:
-                return Outcome("wrong", f"frame {count} is {frame.rgb.dtype} {frame.rgb.shape}")
-            if frame.motion is not None and (
-                frame.motion.shape != (*frame.rgb.shape[:2], 2) or not np.isfinite(frame.motion).all()
-            ):
-                return Outcome("wrong", f"motion of frame {count} does not fit it or is not finite")
-            count, last = count + 1, frame.pts
+        with open_source(path) as source:
+            for frame in motion_frames(source):
+                reasons[frame.keyframe_reason] += 1
+                if last is not None and frame.pts <= last:
+                    return Outcome("wrong", f"frame {count} has pts {frame.pts} after {last}")
+                if frame.rgb.ndim != 3 or frame.rgb.dtype != np.uint8:
+                    return Outcome("wrong", f"frame {count} is {frame.rgb.dtype} {frame.rgb.shape}")
+                if frame.motion is not None and (
+                    frame.motion.shape != (*frame.rgb.shape[:2], 2) or not np.isfinite(frame.motion).all()
+                ):
+                    return Outcome("wrong", f"motion of frame {count} does not fit it or is not finite")
+                count, last = count + 1, frame.pts
+            incidents = source.incidents.counts()
     except ArsegError as error:
         if "\n" in str(error):
             return Outcome("wrong", f"message of several lines: {error}")
@@ -208,18 +209,6 @@ def read(path: Path, lost: int = 0) -> Outcome:
         if not (reasons["corrupt"] or reasons["discontinuity"] or reasons["lost-reference"]):
             return Outcome("silent", f"{lost} packets lost, and no chain started again: {dict(reasons)}")
     return outcome
-
-
-def frames_and_incidents(path: Path) -> Iterator[tuple[MotionFrame, dict[Incident, int]]]:
-    """Each frame with what was counted so far; the last one comes with all of it."""
-    with open_source(path) as source:
-        last = None
-        for frame in motion_frames(source):
-            if last is not None:
-                yield last, source.incidents.counts()
-            last = frame
-        if last is not None:
-            yield last, source.incidents.counts()
 
 
 def _serve(pipe: Connection) -> None:
