@@ -135,8 +135,10 @@ def test_hdr_is_shown_as_sdr(tmp_path: Path, transfer: int, signal: Callable[...
         frames = list(source.frames())
         assert source.incidents.counts() == {"tone-mapped": 1}
     assert frames[0].colour == Colour(9, transfer, 9)
-    for rgb in (frames[0].rgb, frames[0].rgb_at((32, 32 * len(SDR)))):
-        np.testing.assert_allclose(rgb[16, 16::32].astype(int), SDR, atol=5)
+    for side in (32, 16):
+        rgb = frames[0].rgb_at((side, side * len(SDR)))
+        np.testing.assert_allclose(rgb[side // 2, side // 2 :: side].astype(int), SDR, atol=5)
+    np.testing.assert_array_equal(frames[0].rgb, frames[0].rgb_at((32, 32 * len(SDR))))
 
 
 @pytest.mark.parametrize(("transfer", "signal"), [(16, pq), (18, hlg)], ids=["PQ", "HLG"])
