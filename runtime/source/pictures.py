@@ -112,7 +112,7 @@ class Pictures:
             picture_type="?" if kind is PictureType.NONE else kind.name,
             vectors=vectors,
             reordered=self._reordered,
-            reference=place.reference,
+            reference=None if vectors is None else place.reference,
             references=None if coded is None else coded.references,
             droppable=coded is not None and coded.droppable,
             discontinuity=discontinuity or place.discontinuity,

@@ -158,6 +158,12 @@ def test_what_is_sure(tmp_path: Path, suffix: str, settings: dict[str, Any], ref
     assert {frame.reference for frame in frames[3:]} == {reference}
 
 
+@pytest.mark.parametrize("codec", ["libx265", "libvpx-vp9"])
+def test_nothing_is_sure_without_vectors(tmp_path: Path, codec: str) -> None:
+    frames = read(encode(tmp_path / "v.mkv", panning(5, 96, 128, 2, 1), codec))
+    assert {frame.reference for frame in frames} == {None}
+
+
 def test_a_source_that_comes_back_with_other_parameters(tmp_path: Path) -> None:
     """A camera that reconnects with more references and another size, and then as it was."""
     first = encode(tmp_path / "1.ts", panning(10, 96, 128, 2, 1), gop=250).read_bytes()
