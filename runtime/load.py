@@ -10,7 +10,7 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
-from arseg_edge.runtime.inference.network_size import check_size, network_size
+from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
 from arseg_edge.runtime.motion.follow import MotionMode
@@ -66,8 +66,6 @@ def load(
         raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
     if interval is not None:
         check_interval(interval)
-    if size is not None:
-        check_size(size)
     bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
     # Before the networks are loaded, which takes a while.
     network_size(bundle.manifest, bundle.path.name, size, resize=resize)

@@ -17,7 +17,7 @@ from arseg_edge.export.models import FusionNetwork
 from arseg_edge.export.models.resizing import Size, lr_size
 from arseg_edge.export.operators import normalize_image, segmentation_labels
 from arseg_edge.operators import Chaining
-from arseg_edge.runtime.motion.agreement import resized
+from arseg_edge.runtime.motion.agreement import fitting
 from arseg_edge.runtime.schedule.keyframes import INTERVAL
 from arseg_edge.runtime.source.resizing import resized_picture
 
@@ -70,7 +70,8 @@ class CheckpointPredictor:
         """Return the labels of LR and CReFF with the kept feature; ``motion`` leads to that keyframe."""
         if self._feature is None:
             raise SequenceError("motion before any keyframe: call keyframe(rgb) first")
-        _, logits = self._nonkeyframe(self._small(rgb), self._feature, self._batch(resized(motion, *self._seen(rgb))))
+        moved = self._batch(fitting(motion, self._seen(rgb), self._family.sampling))
+        _, logits = self._nonkeyframe(self._small(rgb), self._feature, moved)
         return self._labels(logits, rgb)
 
     @torch.inference_mode()

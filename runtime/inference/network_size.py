@@ -47,7 +47,7 @@ class NetworkSize:
         return low_height <= height <= high_height and low_width <= width <= high_width
 
 
-def check_size(size: Size) -> None:
+def _check_size(size: Size) -> None:
     """Raise UsageError unless ``size`` is (height, width) in whole pixels."""
     pair = isinstance(size, tuple | list) and len(size) == 2
     if not pair or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size):
@@ -59,7 +59,10 @@ def network_size(manifest: Manifest, name: str, size: Size | None, *, resize: bo
 
     Raises:
         SizeError: the bundle's networks do not run at ``size``.
+        UsageError: ``size`` is none.
     """
+    if size is not None:
+        _check_size(size)
     rule = NetworkSize(name, manifest.smallest_size, manifest.largest_size, manifest.size, None)
     if size is None:
         common = manifest.size if resize else None

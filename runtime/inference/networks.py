@@ -21,7 +21,7 @@ from arseg_edge.manifest import Manifest
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first_that_loads
 from arseg_edge.runtime.inference.sessions import open_session, short_reason
-from arseg_edge.runtime.motion.agreement import resized
+from arseg_edge.runtime.motion.agreement import fitting, resized
 
 Frame = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -128,12 +128,10 @@ class Networks:
         return self._sessions
 
     def _fitting(self, motion: Motion, frame_size: Size) -> Motion:
-        """Return ``motion`` on a grid that the graph takes; ``manifest.Motion`` has the rule."""
-        rows, columns = motion.shape[:2]
-        proportional = self._sampling != "published" or rows * frame_size[1] == columns * frame_size[0]
-        if motion.shape[:2] == frame_size or (self._sized and proportional):
-            return motion
-        return resized(motion, *frame_size)
+        """Return ``motion`` on a grid that the graph takes; one of format 1 reads the frame's size off it."""
+        if self._sized:
+            return fitting(motion, frame_size, self._sampling)
+        return motion if motion.shape[:2] == frame_size else resized(motion, *frame_size)
 
     def _enlarged(self, labels: Labels, size: Size) -> Labels:
         """Return labels of ``size``, which a graph of format 1 does not make."""

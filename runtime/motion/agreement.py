@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from arseg_edge.operators import Sampling
 from arseg_edge.runtime.motion.luma import Luma
 
 Positions = npt.NDArray[np.float32]
@@ -38,6 +39,17 @@ def resized(displacement: npt.NDArray[np.float32], height: int, width: int) -> n
         return np.asarray(cv2.multiply(smaller, factors), np.float32)
     larger = cv2.resize(cv2.multiply(displacement, factors), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(larger, np.float32)
+
+
+def fitting(
+    displacement: npt.NDArray[np.float32], size: tuple[int, int], sampling: Sampling
+) -> npt.NDArray[np.float32]:
+    """The same motion on a grid that ``MotionWarp`` takes beside a frame of ``size`` (``manifest.Motion``): any for
+    ``consistent`` sampling, and for ``published`` one of the frame's proportions."""
+    rows, columns = displacement.shape[:2]
+    if sampling == "consistent" or rows * size[1] == columns * size[0]:
+        return displacement
+    return resized(displacement, *size)
 
 
 def look_up(

@@ -50,6 +50,14 @@ def test_eval(arseg: Command, street: Path) -> None:
     assert "\r" not in done.err
 
 
+def test_networks_that_see_another_size(arseg: Command, street: Path) -> None:
+    own, small = (
+        arseg("eval", street, "-m", BUNDLE, *FAST, "--json", *more).json for more in ((), ("--size", "180x240"))
+    )
+    ratio = small["methods"]["hr"]["miou_mean"] / own["methods"]["hr"]["miou_mean"]
+    assert 0.5 < ratio < 0.97
+
+
 def test_eval_as_json(arseg: Command, street: Path) -> None:
     facts = arseg("eval", street, "-m", BUNDLE, *FAST, "--json").json
     assert (facts["model"], facts["dataset"], facts["sequences"], facts["interval"]) == (

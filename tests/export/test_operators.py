@@ -20,6 +20,7 @@ from arseg_edge.export.operators import creff, local_attention, motion_warp, nor
 from arseg_edge.export.operators.bodies import attach_bodies, operators_of
 from arseg_edge.export.operators.creff import CreffWeights
 from arseg_edge.operators import CREFF, DOMAIN, LOCAL_ATTENTION, MOTION_WARP, NORMALIZE_IMAGE, SEGMENTATION_LABELS
+from arseg_edge.runtime.motion.agreement import fitting
 
 Array = np.ndarray[Any, Any]
 Operator = Callable[..., Array]
@@ -149,6 +150,20 @@ def test_consistent_warp_moves_whole_pixels_exactly(run: Operator, random: np.ra
     found = run(MOTION_WARP, {"feature": feature, "motion": motion}, sampling="consistent")
     np.testing.assert_allclose(found[:, :, 1:, :-2], feature[:, :, :-1, 2:], atol=5e-6)
     np.testing.assert_allclose(found[:, :, 1:, -1], feature[:, :, :-1, -1], atol=5e-6)  # the border repeats
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_motion_of_a_picture_of_other_proportions_is_made_to_fit(
+    run: Operator, random: np.random.Generator, sampling: Literal["published", "consistent"]
+) -> None:
+    """A picture of 40×100 seen at 64×96: its motion moves the feature as the same motion in the frame's pixels does."""
+    feature = normal(random, 1, 3, 16, 24)
+    of_picture, of_frame = np.zeros((40, 100, 2), np.float32), np.zeros((64, 96, 2), np.float32)
+    of_picture[...] = 10, -5
+    of_frame[...] = 10 * 96 / 100, -5 * 64 / 40
+    fitted = fitting(of_picture, (64, 96), sampling)[None]
+    found = run(MOTION_WARP, {"feature": feature, "motion": fitted}, sampling=sampling)
+    assert_close(found, run(MOTION_WARP, {"feature": feature, "motion": of_frame[None]}, sampling=sampling), 1e-4)
 
 
 BEYOND = [np.nan, np.inf, -np.inf, 2.0**31, -(2.0**31), 3e38, -3e38]

@@ -96,6 +96,19 @@ def test_labels(predictors: tuple[Predictor, Predictor]) -> None:
         assert (one[0] != other[0]).mean() > 0.02
 
 
+def test_networks_that_see_another_size(tmp_path: Path) -> None:
+    hr, lr = weights(0, fused=False), weights(1, fused=True)
+    bundle = export_bundle(FAMILY, hr=hr, lr=lr, out=tmp_path / "small.arseg")
+    predictors: list[Predictor] = [
+        CheckpointPredictor(FAMILY, hr, lr, size=(40, 52)),
+        BundlePredictor(bundle, threads=1, providers="cpu", size=(40, 52)),
+    ]
+    assert_alike(*(predictor.keyframe(frame(0)) for predictor in predictors))
+    assert_alike(*(predictor.hr(frame(1)) for predictor in predictors))
+    assert_alike(*(predictor.ar(frame(1), motion()) for predictor in predictors))
+    assert_alike(*(predictor.lr(frame(1)) for predictor in predictors))
+
+
 def test_ar_needs_a_keyframe() -> None:
     predictor = CheckpointPredictor(FAMILY, weights(0, fused=False), weights(1, fused=True))
     with pytest.raises(SequenceError, match="before any keyframe"):
