@@ -82,11 +82,12 @@ def to_rgb(
     ``colour`` is what ``colour_of`` says of it as it was decoded; PQ and HLG become SDR (``source/hdr.py``).
     """
     scale = ""
-    if size is not None:
+    if size is not None and size != (picture.height, picture.width):
         flags = "area" if is_smaller(size, picture.height, picture.width) else "bilinear"
         scale = f"{size[1]}:{size[0]}:flags={flags}"
     if colour is not None and colour.is_hdr:
-        return tone_mapped(np.asarray(_to_rgb.convert(picture, scale, "rgb48le").to_ndarray(), np.uint16), colour)
+        # In planes: libswscale 9.1 gives wrong colours, at times, where it packs 16 bits.
+        return tone_mapped(np.asarray(_to_rgb.convert(picture, scale, "gbrp16le").to_ndarray(), np.uint16), colour)
     return np.ascontiguousarray(_to_rgb.convert(picture, scale, "rgb24").to_ndarray(), dtype=np.uint8)
 
 
