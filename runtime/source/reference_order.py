@@ -282,7 +282,8 @@ class ShownOrder:
         # The packet after a lost one need not be the first that is shown after the gap. Where packets are numbered and
         # none is missing, a gap is a pause.
         near = 0 <= coded.number - self._last_loss < _DELAY and self._last_loss >= 0
-        gap = self._rhythm.missing(pts) > 0 and (near or not coded.numbered)
+        self._rhythm.missing(pts)
+        gap = self._rhythm.gap and (near or not coded.numbered)
         if missing and self._gap and not reordered:
             missing = False  # times of decoding that libavformat makes up can be late by one
         self._gap = gap

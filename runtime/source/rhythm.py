@@ -32,6 +32,8 @@ class Rhythm:
     def __init__(self) -> None:
         self._last: int | None = None
         self._steps: deque[int] = deque(maxlen=_REMEMBERED)
+        self.gap = False
+        """Some are missing right before the last time."""
         self.follows = False
         """The last time came after the one before, and not long after."""
         self._step: float | None = None
@@ -42,6 +44,7 @@ class Rhythm:
     def missing(self, time: int | None) -> int:
         """How many are missing between the last one and the one at ``time``."""
         last, self._last = self._last, time
+        self.gap = False
         self.follows = last is not None and time is not None and time > last
         if last is None or time is None or time <= last:
             return 0
@@ -50,6 +53,7 @@ class Rhythm:
         if usual is None:
             return 0
         self.follows = time - last <= _LONGEST * usual
+        self.gap = (2 - _ALIKE) * usual <= time - last <= _LONGEST * usual
         new = self._steps if not self._known else [time - last]
         self._known = True
         return sum(round(step / usual) - 1 for step in new if (2 - _ALIKE) * usual <= step <= _LONGEST * usual)
