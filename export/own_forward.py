@@ -23,9 +23,6 @@ from arseg_edge.export.models import SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
 from arseg_edge.export.operators.segmentation_labels import resize_logits
 
-FORWARD = "forward"
-"""The stage's name in parity figures."""
-
 
 def normalised(family: Family, frame: NDArray[np.uint8]) -> Tensor:
     """Return the image [1, 3, H, W] that a network of the family sees of a frame uint8 [H, W, 3]."""

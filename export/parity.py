@@ -20,8 +20,8 @@ from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
 from arseg_edge.export.models.resizing import lr_size, resize
 from arseg_edge.export.operators.segmentation_labels import resize_logits
-from arseg_edge.export.own_forward import FORWARD, forward_labels, normalised
-from arseg_edge.golden import Expected, GoldenClip, samples_of
+from arseg_edge.export.own_forward import forward_labels, normalised
+from arseg_edge.golden import FORWARD, Expected, GoldenClip, samples_of
 from arseg_edge.manifest import LowResolution, ParityFigure
 from arseg_edge.onnx_bytes import with_outputs
 

@@ -12,7 +12,9 @@ from arseg_edge.bundle import GOLDEN, Bundle, read_bundle
 from arseg_edge.cli.options import json_option, model_argument, print_json, print_table
 from arseg_edge.errors import BundleError
 from arseg_edge.golden import read_golden
-from arseg_edge.manifest import Macs, Manifest
+from arseg_edge.manifest import FORMAT_VERSION, Macs, Manifest
+
+_OLD = f", the one of today is {FORMAT_VERSION} (arseg-edge export --upgrade)"
 
 
 @click.command(short_help="Show what is in a bundle, and what it saves.")
@@ -64,6 +66,7 @@ def _facts(manifest: Manifest, damage: Collection[str]) -> list[tuple[str, ...]]
     operators = ", ".join(operator.name for operator in manifest.operators)
     return [
         ("family", manifest.family),
+        ("bundle format", f"{manifest.format_version}{_OLD if manifest.format_version < FORMAT_VERSION else ''}"),
         ("classes", ", ".join(each.name for each in manifest.classes)),
         ("size (height x width)", size),
         ("LR scales", ", ".join(f"{branch.scale:g} ({branch.member})" for branch in manifest.scales)),

@@ -2,7 +2,7 @@
 
 Contract (domain ``arseg``, version 1)
     ``MotionWarp(feature [N, C, h, w], motion [N, H, W, 2]) -> warped [N, C, h, w]``, all float32.
-    ``motion`` is in pixels of the H×W frame, (dx, dy), from the frame to the keyframe: what stands at
+    ``motion`` is in cells of its grid, pixels where that is the frame, (dx, dy), from frame to keyframe: what stands at
     (x, y) in the frame stood at (x + dx, y + dy) in the keyframe.
 
 Attribute ``sampling`` names the rule:

@@ -54,6 +54,15 @@ def test_info(arseg: Command, tiny_bundle: Path) -> None:
         assert text in done.out
 
 
+def test_info_of_an_older_format(arseg: Command, tiny_bundle: Path) -> None:
+    def line(path: Path) -> str:
+        return next(line for line in arseg("info", path).out.splitlines() if line.startswith("bundle format"))
+
+    assert line(tiny_bundle).split()[2:] == ["2"]
+    old = line(tiny_bundle.with_name("tiny-format1.arseg"))
+    assert old.endswith(" 1, the one of today is 2 (arseg-edge export --upgrade)")
+
+
 def test_info_of_one_size(arseg: Command, tiny_fixed_bundle: Path) -> None:
     (line,) = [line for line in arseg("info", tiny_fixed_bundle).out.splitlines() if line.startswith("size")]
     assert line.endswith(" 64x96")

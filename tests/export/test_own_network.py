@@ -20,8 +20,10 @@ from arseg_edge.export.clips import random_clip
 from arseg_edge.export.families import edge_family, find_family
 from arseg_edge.export.models import CReFF
 from arseg_edge.export.models.pooling import AdaptiveAveragePool
-from arseg_edge.export.own_forward import FORWARD, check_forward, forward_labels, normalised
+from arseg_edge.export.own_forward import check_forward, forward_labels, normalised
 from arseg_edge.export.untrained import untrained_ar
+from arseg_edge.golden import FORWARD
+from arseg_edge.runtime.reports.verify import verify
 
 CLASSES = ClassSet(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
 
@@ -67,6 +69,7 @@ def test_stock_pooling_and_the_networks_own_labels_at_any_size(tmp_path: Path) -
     figures = [figure for figure in bundle.parity if figure.stage == FORWARD]
     assert {(each.member, each.size) for each in figures} == {(KEYFRAME, (96, 128)), (KEYFRAME, (135, 214))}
     assert max(each.error for each in bundle.parity) < 1e-3
+    assert verify(bundle, providers="cpu").passed
     with arseg_edge.load(out, providers="cpu") as segmenter:
         for size in ((64, 96), (141, 187)):
             rgb = frame(*size)
