@@ -38,8 +38,9 @@ class Rhythm:
         """The last time came after the one before, and not long after."""
         self._step: float | None = None
         """The usual one."""
-        self._known = False
-        """There was a rhythm, so that earlier steps were judged."""
+        self._judged: float | None = None
+        """The usual one by which steps were judged so far; None where they are still to be."""
+        self._told = 0
 
     def missing(self, time: int | None) -> int:
         """How many are missing between the last one and the one at ``time``."""
@@ -54,9 +55,12 @@ class Rhythm:
             return 0
         self.follows = time - last <= _LONGEST * usual
         self.gap = (2 - _ALIKE) * usual <= time - last <= _LONGEST * usual
-        new = self._steps if not self._known else [time - last]
-        self._known = True
-        return sum(round(step / usual) - 1 for step in new if (2 - _ALIKE) * usual <= step <= _LONGEST * usual)
+        again = self._judged is None or usual < (1 - _ALIKE) * self._judged  # where many were lost, the first was wrong
+        self._judged = usual
+        lost = [round(step / usual) - 1 for step in self._steps if (2 - _ALIKE) * usual <= step <= _LONGEST * usual]
+        told = max(0, sum(lost) - self._told) if again else lost[-1] if self.gap else 0
+        self._told += told
+        return told
 
     def interrupt(self) -> None:
         """The next time has nothing to do with the last one."""

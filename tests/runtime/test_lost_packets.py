@@ -228,6 +228,7 @@ def test_a_join_is_no_damage(tmp_path: Path) -> None:
         ([1] * 8, 0),
         ([1, 1, 1, 1, 2, 1, 1, 4, 1], 4),
         ([2, 1, 1, 1, 1], 1),  # told as soon as there is a rhythm
+        ([1, 2, 1, 2, 2, 3, *[1] * 8], 5),  # where many are lost, the first rhythm is a wrong one
         ([1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 3.1, 1.0], 2),  # a camera's clock
         ([1, 1, 1, 1, 400, 1, 1], 0),  # joined, or paused
         ([1, 5, 2, 9, 3, 1, 7, 4], 0),  # no rhythm
