@@ -121,7 +121,9 @@ class Provider:
         except Exception as error:
             if self.name != CPU and self.name.removesuffix(_SUFFIX) in str(error):
                 reason = " ".join(str(error).split())[:300]
-                raise ProviderError(f"{self.name} does not load ({reason}): check its driver") from error
+                raise ProviderError(
+                    f"{self.name} does not load ({reason}): see `arseg-edge doctor`, or use --provider cpu"
+                ) from error
             raise
         check_loaded(self, session)
         return session
