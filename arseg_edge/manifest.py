@@ -17,7 +17,8 @@ from arseg_edge.operators import Chaining, Sampling
 
 FORMAT_VERSION = 2
 """What is written. In format 2 the graphs take sizes as inputs: the labels', and the frame's beside its motion, which
-may lie on any grid (``export/graph_ends.py``). In format 1 labels and motion have the frame's size."""
+may lie on any grid; and they give their logits (``export/graph_ends.py``). In format 1 labels and motion have the
+frame's size."""
 
 _READ = (1, 2)
 
@@ -63,6 +64,14 @@ class Feature:
 
     channels: Annotated[int, Between(1, 65536)]
     stride: Annotated[int, Between(1, 1024)]
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How labels are made of the graphs' ``logits`` [1, n, h, w]: see ``export/operators/segmentation_labels.py``."""
+
+    upscale: Annotated[int, Between(1, 64)]
+    align_corners: bool
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,8 @@ class Manifest:
     largest_size: Size
     normalisation: Normalisation
     feature: Feature
+    label_rule: LabelRule | None
+    """None in format 1, whose graphs do not give their logits."""
     kernel_size: Annotated[int, Between(1, 63)]
     interval: Annotated[int, Between(1, 100_000)]
     motion: Motion
@@ -206,7 +217,7 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
             f"({_READ[0]} to {_READ[-1]}): update arseg-edge, or export the bundle again"
         )
     try:
-        manifest = decode(Manifest, data, "manifest.json")
+        manifest = decode(Manifest, {"label_rule": None, **data} if version == 1 else data, "manifest.json")
         _check_together(manifest)
     except ValueError as error:
         raise BundleError(f"{name}: {error}: export the bundle again") from None
@@ -225,6 +236,8 @@ def _check_together(manifest: Manifest) -> None:
             f"manifest.json: motion: unit is {manifest.motion.unit!r}, not {unit!r}, which bundle format "
             f"{manifest.format_version} has"
         )
+    if (manifest.label_rule is None) != (manifest.format_version == 1):
+        raise ValueError("manifest.json: label_rule is there in bundle format 2, and in no other")
     smallest, largest, size = manifest.smallest_size, manifest.largest_size, manifest.size
     for low, high in zip(smallest, largest, strict=True):
         if low > high:

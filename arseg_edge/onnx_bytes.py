@@ -19,12 +19,19 @@ _VALUE_NAME = 1
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
-    """Return the ONNX model with the inner values ``names`` as further outputs, after its own.
+    """Return the ONNX model with those of the values ``names`` that are none yet as further outputs, after its own.
 
     Joined protobuf messages merge: what is appended is a model that holds nothing but a graph's outputs.
     """
-    outputs = b"".join(_field(12, _field(1, name.encode())) for name in names)
-    return model + _field(7, outputs)
+    given = {
+        _strings(output, _VALUE_NAME)[0].decode()
+        for number, graph in _fields(memoryview(model))
+        if number == _MODEL_GRAPH and isinstance(graph, memoryview)
+        for inner, output in _fields(graph)
+        if inner == _GRAPH_OUTPUT and isinstance(output, memoryview)
+    }
+    more = [_field(_GRAPH_OUTPUT, _field(_VALUE_NAME, name.encode())) for name in names if name not in given]
+    return model + _field(_MODEL_GRAPH, b"".join(more))
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

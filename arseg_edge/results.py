@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Branch = Literal["hr", "lr", "moved"]
 
 PQ: Final = 16
 """Transfer of SMPTE ST 2084 and ITU-R BT.2100."""
@@ -113,6 +115,12 @@ class Result:
     colour: Colour | None = None
     """Of the source's pixels; None where it gives RGB."""
 
+    branch: Branch = "hr"
+    """What made the labels: the HR network, the LR network with its fusion, or other frames, whose labels were moved
+    along."""
+    age: int = 0
+    """Frames to the nearest one that a network saw and these labels draw on; 0 where it saw this one."""
+
     @property
     def time(self) -> float:
         """The steady time in seconds."""
@@ -132,5 +140,5 @@ class Result:
         reason = f", keyframe_reason={self.keyframe_reason!r}" if self.is_keyframe else ""
         return (
             f"Result(labels={list(self.labels.shape)}, index={self.index}, pts={self.pts}, "
-            f"time={self.time:.3f}, is_keyframe={self.is_keyframe}{reason})"
+            f"time={self.time:.3f}, branch={self.branch!r}, age={self.age}{reason})"
         )

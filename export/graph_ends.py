@@ -3,10 +3,10 @@
 Bundle format 2 (``manifest.FORMAT_VERSION``). All sizes are int64 [2], (height, width)::
 
     keyframe.onnx       frame uint8 [1, H, W, 3], labels_size
-                        → labels uint8 [1, *labels_size], feature [1, C, h, w]
+                        → labels uint8 [1, *labels_size], feature [1, C, h, w], logits [1, n, h, w]
     nonkeyframe.onnx    frame uint8 [1, any, any, 3], keyframe_feature [1, C, h, w],
                         motion float32 [1, a, b, 2], frame_size, labels_size
-                        → labels uint8 [1, *labels_size]
+                        → labels uint8 [1, *labels_size], logits [1, n, h, w]
 
 ``frame_size`` is the (H, W) that the keyframe's graph ran at: LR runs at int(H·scale) × int(W·scale). The frame
 may be of any size: at H×W it is resized to LR's size as in training, at LR's size it is taken as it is, so that
@@ -31,7 +31,7 @@ from arseg_edge.export.operators.segmentation_labels import segmentation_labels_
 LABELS = "labels"
 """The graphs' first output."""
 IMAGE, LOGITS = "image", "logits"
-"""Inner values: what the network takes, and what its last layer gives."""
+"""What the network takes, an inner value, and what its last layer gives, for frames that draw on this one."""
 
 _LABELS_SIZE, _FRAME_SIZE, _LR_SIZE = "labels_size", "frame_size", "lr_size"
 

@@ -29,7 +29,7 @@ class KeyframeGraph(nn.Module):
 
 
 class NonkeyframeGraph(nn.Module):
-    """``image`` of the LR size, ``keyframe_feature``, ``motion`` [1, a, b, 2] → ``lr_feature``, ``logits``."""
+    """``image`` of the LR size, ``keyframe_feature``, ``motion`` [1, a, b, 2] → ``logits``, ``lr_feature``."""
 
     def __init__(self, family: Family, network: FusionNetwork) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class NonkeyframeGraph(nn.Module):
         self.network = cast(nn.Module, network)
 
     def forward(self, image: Tensor, keyframe_feature: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the LR feature, and the logits [1, n, h, w] at the keyframe feature's size."""
+        """Return the logits [1, n, h, w] at the keyframe feature's size, and the LR feature."""
         network = cast(FusionNetwork, self.network)
         lr_feature = network.feature(image)
         head = network.final_conv
@@ -50,4 +50,4 @@ class NonkeyframeGraph(nn.Module):
             sampling=self.family.sampling,
             kernel_size=self.family.kernel_size,
         )
-        return lr_feature, logits
+        return logits, lr_feature

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from arseg_edge.bundle import GOLDEN, KEYFRAME, SUFFIX, Bundle, check_writable, read_bundle, write_bundle
 from arseg_edge.errors import BundleError, ParityError, UsageError
@@ -24,7 +24,10 @@ from arseg_edge.export.operators.segmentation_labels import resize_logits
 from arseg_edge.export.parity import TOLERANCE, error_of, labels_sizes, run_graph, session_of
 from arseg_edge.golden import Expected, GoldenClip, read_golden, samples_of
 from arseg_edge.manifest import FORMAT_VERSION
+from arseg_edge.manifest import LabelRule as ManifestRule
 from arseg_edge.operators import NORMALIZE_IMAGE, SEGMENTATION_LABELS
+
+_LOGITS_SIZE = ("logits_height", "logits_width")
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -54,7 +57,10 @@ def upgrade_bundle(path: str | os.PathLike[str], out: str | os.PathLike[str]) ->
         raise UsageError(f"{old.path}: is of format {old.manifest.format_version} already: use it as it is")
     scales = {branch.member: branch.scale for branch in old.manifest.scales}
     before = {member: old.read(member) for member in (KEYFRAME, *scales)}
-    after = {member: _upgraded(model, scales.get(member), f"{path}: {member}") for member, model in before.items()}
+    after = {
+        member: _upgraded(model, scales.get(member), len(old.manifest.classes), f"{path}: {member}")
+        for member, model in before.items()
+    }
     clip = read_golden(old.read(GOLDEN), str(path))
     was = _outputs(before, clip)
     _refuse_other(was, _outputs(after, clip), tolerance=0)
@@ -62,7 +68,10 @@ def upgrade_bundle(path: str | os.PathLike[str], out: str | os.PathLike[str]) ->
     after = {member: _with_todays_bodies(model) for member, model in after.items()}
     _refuse_other(was, _outputs(after, clip), tolerance=max(TOLERANCE, *(each.tolerance for each in old.parity)))
     manifest = dataclasses.replace(
-        old.manifest, format_version=FORMAT_VERSION, motion=dataclasses.replace(old.manifest.motion, unit="cell")
+        old.manifest,
+        format_version=FORMAT_VERSION,
+        motion=dataclasses.replace(old.manifest.motion, unit="cell"),
+        label_rule=ManifestRule(**_label_rule(after[KEYFRAME])),
     )
     return write_bundle(target, manifest, {**after, GOLDEN: golden.to_bytes()})
 
@@ -75,7 +84,7 @@ def _with_todays_bodies(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _upgraded(data: bytes, scale: float | None, name: str) -> bytes:
+def _upgraded(data: bytes, scale: float | None, classes: int, name: str) -> bytes:
     """Return a graph with the ends of format 2; ``scale`` is that of an LR branch, None for the keyframe's."""
     model = onnx.load_from_string(data)
     graph = model.graph
@@ -96,6 +105,7 @@ def _upgraded(data: bytes, scale: float | None, name: str) -> bytes:
         rest = [*graph.node]
         del graph.node[:]
         graph.node.extend([*nodes, *rest])
+    graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [1, classes, *_LOGITS_SIZE]))
     declare_sizes(graph, list(graph.input), frame_size=scale is not None)
     _drop_unused(graph)
     facts = {each.key: each.value for each in model.metadata_props}

@@ -14,8 +14,9 @@ from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
 from arseg_edge.runtime.motion.follow import MotionMode
+from arseg_edge.runtime.schedule.adaptive import TOLERANCE, check_tolerance
 from arseg_edge.runtime.schedule.keyframes import check_interval
-from arseg_edge.runtime.segmenter import LrResize, Segmenter, Settings
+from arseg_edge.runtime.segmenter import LrResize, Schedule, Segmenter, Settings
 
 
 def load(
@@ -29,6 +30,9 @@ def load(
     resize: bool = False,
     lr_resize: LrResize = "exact",
     motion: MotionMode = "auto",
+    schedule: Schedule = "adaptive",
+    tolerance: float = TOLERANCE,
+    lookahead: bool = True,
 ) -> Segmenter:
     """Open a bundle and load its networks.
 
@@ -48,6 +52,12 @@ def load(
             decoder's picture.
         motion: ``"bitstream"`` takes the codec's vectors alone, ``"estimate"`` never; ``"auto"`` whichever is
             better for the frame.
+        schedule: ``"adaptive"`` lets networks see frames where the video asks for it and moves their labels along to
+            the others; ``"paper"`` is HR every interval and LR on all frames between.
+        tolerance: of the adaptive schedule: the share of the picture, 0 to 1, that may be shown by no frame that a
+            network saw. Less is more accurate, and slower.
+        lookahead: of the adaptive schedule: labels come from frames behind, too, where the source is a file; results
+            are then late by up to an interval, whose pictures are held in memory.
 
     Raises:
         BundleError: the file is missing, broken or unsafe.
@@ -64,17 +74,25 @@ def load(
         raise UsageError(f"motion {motion!r}: must be one of {', '.join(get_args(MotionMode))}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
+    if schedule not in get_args(Schedule):
+        raise UsageError(f"schedule {schedule!r}: must be one of {', '.join(get_args(Schedule))}")
+    check_tolerance(tolerance)
     if interval is not None:
         check_interval(interval)
     bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
     # Before the networks are loaded, which takes a while.
     network_size(bundle.manifest, bundle.path.name, size, resize=resize)
-    networks = load_networks(bundle, providers=providers, threads=threads or usable_cores(), scale=scale)
+    threads = threads or usable_cores()
+    networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
     settings = Settings(
         interval=bundle.manifest.interval if interval is None else interval,
         size=size,
         resize=resize,
         lr_resize=lr_resize,
         motion=motion,
+        schedule=schedule,
+        tolerance=tolerance,
+        lookahead=lookahead,
+        threads=threads,
     )
     return Segmenter(bundle, networks, settings)

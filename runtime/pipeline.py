@@ -12,10 +12,10 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Final
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +33,35 @@ _PATIENCE: Final = 10.0
 Convert = Callable[[MotionFrame], NDArray[np.uint8]]
 
 
+class Ready(Protocol):
+    """What inference can take at once: a dataclass, of one frame or of several that belong together."""
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether later frames need it."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames of a live source left out between the one before and this."""
+
+
+R = TypeVar("R", bound=Ready)
+
+
 @dataclass(frozen=True, eq=False)
 class ReadyFrame:
-    """A frame that inference can take at once."""
+    """A frame with its motion to the keyframe, and the picture that its network takes."""
 
     frame: MotionFrame
     image: NDArray[np.uint8]
     """uint8 [h, w, 3], what ``convert`` made of the frame."""
     convert_ms: float
     dropped: int = 0
-    """Frames of a live source left out between the one before and this."""
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether later frames need its feature."""
+        return self.frame.is_keyframe
 
 
 def ready_frames(frames: Generator[MotionFrame, None, None], convert: Convert) -> Generator[ReadyFrame, None, None]:
@@ -56,14 +75,14 @@ def ready_frames(frames: Generator[MotionFrame, None, None], convert: Convert) -
         frames.close()
 
 
-class FramesHere(Iterator[ReadyFrame]):
+class FramesHere(Generic[R]):
     """The same without a thread, for a caller's own iterable, which may not like another one."""
 
-    def __init__(self, frames: Generator[ReadyFrame, None, None], finish: Callable[[], None]) -> None:
+    def __init__(self, frames: Generator[R, None, None], finish: Callable[[], None]) -> None:
         self._frames = frames
         self._finish = finish
 
-    def __next__(self) -> ReadyFrame:
+    def __next__(self) -> R:
         return next(self._frames)
 
     def close(self) -> None:
@@ -72,7 +91,7 @@ class FramesHere(Iterator[ReadyFrame]):
         self._finish()
 
 
-class FramesAhead(Iterator[ReadyFrame]):
+class FramesAhead(Generic[R]):
     """``frames``, made on a thread that starts when the first one is taken.
 
     From a ``live`` source nothing waits: when inference falls behind, frames that wait are dropped for later
@@ -85,13 +104,13 @@ class FramesAhead(Iterator[ReadyFrame]):
 
     def __init__(
         self,
-        frames: Generator[ReadyFrame, None, None],
+        frames: Generator[R, None, None],
         finish: Callable[[], None],
         interrupt: Callable[[], None],
         *,
         live: bool,
     ) -> None:
-        self._queue = _Latest() if live else _Bounded()
+        self._queue: _Queue[R] = _Latest() if live else _Bounded()
         self._finish = finish
         self._interrupt = interrupt
         self._frames = frames
@@ -99,7 +118,7 @@ class FramesAhead(Iterator[ReadyFrame]):
         self._thread = threading.Thread(target=_make, args=arguments, name="arseg-edge decoding", daemon=True)
         self._closed = False
 
-    def __next__(self) -> ReadyFrame:
+    def __next__(self) -> R:
         if self._closed:
             raise StopIteration
         if self._thread.ident is None:
@@ -127,7 +146,7 @@ class FramesAhead(Iterator[ReadyFrame]):
 
 
 # A thread that is still in FFmpeg when the interpreter goes takes the whole process down.
-_running: weakref.WeakSet[FramesAhead] = weakref.WeakSet()
+_running: weakref.WeakSet[FramesAhead[Any]] = weakref.WeakSet()
 
 
 @atexit.register
@@ -136,7 +155,7 @@ def _close_all() -> None:
         frames.close()
 
 
-def _make(frames: Generator[ReadyFrame, None, None], finish: Callable[[], None], queue: _Queue) -> None:
+def _make(frames: Generator[R, None, None], finish: Callable[[], None], queue: _Queue[R]) -> None:
     try:
         try:
             for ready in frames:
@@ -151,21 +170,21 @@ def _make(frames: Generator[ReadyFrame, None, None], finish: Callable[[], None],
         queue.end(None)
 
 
-class _Queue(ABC):
+class _Queue(ABC, Generic[R]):
     """Frames from one thread to another, then their end, or the exception that ended them."""
 
     def __init__(self) -> None:
-        self._waiting: deque[ReadyFrame] = deque()
+        self._waiting: deque[R] = deque()
         self._changed = threading.Condition()
         self._ended = False
         self._stopped = False
         self._error: BaseException | None = None
 
     @abstractmethod
-    def put(self, frame: ReadyFrame) -> bool:
+    def put(self, frame: R) -> bool:
         """Hand over a frame; False when nobody wants any more."""
 
-    def take(self) -> ReadyFrame | None:
+    def take(self) -> R | None:
         """Return the next frame, None after the last; raise what ended them."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended)
@@ -190,10 +209,10 @@ class _Queue(ABC):
             self._changed.notify_all()
 
 
-class _Bounded(_Queue):
+class _Bounded(_Queue[R]):
     """The maker waits when enough frames do."""
 
-    def put(self, frame: ReadyFrame) -> bool:
+    def put(self, frame: R) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiting) < AHEAD or self._stopped)
             if not self._stopped:
@@ -202,14 +221,14 @@ class _Bounded(_Queue):
             return not self._stopped
 
 
-class _Latest(_Queue):
+class _Latest(_Queue[R]):
     """The maker never waits: later frames take the place of those that nobody has taken."""
 
-    def put(self, frame: ReadyFrame) -> bool:
+    def put(self, frame: R) -> bool:
         with self._changed:
-            needed = [] if frame.frame.is_keyframe else [each for each in self._waiting if each.frame.is_keyframe]
+            needed = [] if frame.is_keyframe else [each for each in self._waiting if each.is_keyframe]
             lost = [each for each in self._waiting if each not in needed]
             dropped = frame.dropped + len(lost) + sum(each.dropped for each in lost)
-            self._waiting = deque([*needed, replace(frame, dropped=dropped)])
+            self._waiting = deque([*needed, cast(R, replace(cast(Any, frame), dropped=dropped))])
             self._changed.notify_all()
             return not self._stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from time import monotonic, perf_counter
@@ -15,6 +16,7 @@ from arseg_edge.bundle import Bundle
 from arseg_edge.errors import FrameError, SequenceError, SizeError, UsageError
 from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Result, Speed
+from arseg_edge.runtime.adaptive import GroupRunner, ReadyGroup, ready_groups
 from arseg_edge.runtime.inference.checks import check_frame, checked_motion
 from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.network_size import network_size
@@ -22,13 +24,21 @@ from arseg_edge.runtime.inference.networks import Networks
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, ReadyFrame, ready_frames
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
+from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, OneSide, ScheduledFrame
 from arseg_edge.runtime.source.iterable import IterableSource
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
 from arseg_edge.runtime.source.resizing import resized_picture
 from arseg_edge.runtime.stream import ResultStream
+from arseg_edge.runtime.tied_frames import tied_frames
 
 LrResize = Literal["exact", "fast"]
 """How a frame becomes the LR branch's picture: as in training, or straight from the decoder's, averaged down."""
+
+Schedule = Literal["adaptive", "paper"]
+"""Networks where the video asks for them and labels moved along between, or HR every interval and LR between."""
+
+LOOKS: Final = 3
+"""Without a future, the LR network sees a frame at least every so many."""
 
 _STEP_TIME_BASE: Final = Fraction(1, 25)
 """A caller who decodes has times of their own; results of ``step`` count at a nominal rate."""
@@ -43,6 +53,10 @@ class Settings:
     resize: bool = False
     lr_resize: LrResize = "exact"
     motion: MotionMode = "auto"
+    schedule: Schedule = "adaptive"
+    tolerance: float = TOLERANCE
+    lookahead: bool = True
+    threads: int = 1
 
 
 class Segmenter:
@@ -125,6 +139,10 @@ class Segmenter:
         return self._stream(opened, owned=opened is not source)
 
     def _stream(self, source: Source, *, owned: bool) -> ResultStream:
+        finish = source.close if owned else _nothing
+        return self._paper(source, finish) if self._settings.schedule == "paper" else self._adaptive(source, finish)
+
+    def _paper(self, source: Source, finish: Callable[[], None]) -> ResultStream:
         settings, state = self._settings, KeyframeState(self._networks)
         frames = ready_frames(
             motion_frames(
@@ -137,14 +155,48 @@ class Segmenter:
             self._image,
         )
 
-        def run(ready: ReadyFrame) -> Result:
+        def run(ready: ReadyFrame) -> tuple[Result]:
             self._check_open()
-            return self._run_frame(state, ready)
+            return (self._run_frame(state, ready),)
 
-        finish = source.close if owned else _nothing
         if isinstance(source, IterableSource):
             return ResultStream(FramesHere(frames, finish), run, state.forget)
         return ResultStream(FramesAhead(frames, finish, source.interrupt, live=source.live), run, state.forget)
+
+    def _adaptive(self, source: Source, finish: Callable[[], None]) -> ResultStream:
+        settings = self._settings
+        runner = GroupRunner(
+            KeyframeState(self._networks, logits=True),
+            len(self.classes),
+            self.manifest.label_rule,
+            provider=self.provider,
+            native=self.native,
+            threads=settings.threads,
+        )
+        schedule: BothSides | OneSide
+        # What is on this machine is all there already; from anything else the next frames may be long in coming.
+        if settings.lookahead and source.files:
+            schedule = BothSides(settings.interval, settings.tolerance)
+        else:
+            schedule = OneSide(settings.interval, settings.tolerance, LOOKS)
+        frames = ready_groups(schedule.groups(tied_frames(source, settings.motion)), self._picture)
+
+        def run(ready: ReadyGroup) -> Iterator[Result]:
+            self._check_open()
+            return runner.run(ready)
+
+        if isinstance(source, IterableSource):
+            return ResultStream(FramesHere(frames, finish), run, runner.close)
+        return ResultStream(FramesAhead(frames, finish, source.interrupt, live=source.live), run, runner.close)
+
+    def _picture(self, frame: ScheduledFrame) -> NDArray[np.uint8]:
+        """Return the picture that the network for ``frame`` takes."""
+        decoded = frame.tied.decoded
+        own = decoded.height, decoded.width
+        size = self._network_size.of(*own)
+        if frame.branch == "lr" and self._settings.lr_resize == "fast":
+            return decoded.rgb_at(self._networks.lr_size(size))
+        return decoded.rgb if size == own else decoded.rgb_at(size)
 
     def _image(self, frame: MotionFrame) -> NDArray[np.uint8]:
         """Return the picture that the branch for ``frame`` takes."""
@@ -183,6 +235,7 @@ class Segmenter:
             stream_pts=frame.stream_pts,
             sample_aspect_ratio=frame.decoded.sample_aspect_ratio,
             colour=frame.decoded.colour,
+            branch="hr" if frame.is_keyframe else "lr",
         )
 
     def step(
@@ -245,6 +298,7 @@ class Segmenter:
             motion_source=None if motion is None else "caller",
             speed=Speed({stage: milliseconds}, self.provider, self.native),
             picture=_Given(rgb),
+            branch="hr" if motion is None else "lr",
         )
 
     def reset(self) -> None:
@@ -285,9 +339,9 @@ def _segment(
     """Return labels, the stage that made them, and its milliseconds; ``image`` is what the branch takes."""
     start = perf_counter()
     if motion is None:
-        stage, labels = "hr", state.run_keyframe(image, labels_size)
+        stage, labels = "hr", state.run_keyframe(image, labels_size).labels
     else:
-        stage, labels = "lr", state.run_nonkeyframe(image, motion, labels_size)
+        stage, labels = "lr", state.run_nonkeyframe(image, motion, labels_size).labels
     return labels, stage, (perf_counter() - start) * 1e3
 
 

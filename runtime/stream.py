@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from arseg_edge.results import Result
-from arseg_edge.runtime.pipeline import ReadyFrame
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class ReadyFrames(Protocol):
-    """Frames for inference that can be broken off."""
+class ReadyFrames(Protocol, Generic[R_co]):
+    """What is ready for inference, one by one, and can be broken off."""
 
-    def __next__(self) -> ReadyFrame:
+    def __next__(self) -> R_co:
         """Return the next; raise StopIteration after the last."""
 
     def close(self) -> None:
@@ -26,9 +28,11 @@ class ResultStream(Iterator[Result]):
     Also a context manager, for those who leave early.
     """
 
-    def __init__(self, frames: ReadyFrames, run: Callable[[ReadyFrame], Result], finish: Callable[[], None]) -> None:
-        self._frames = frames
-        self._run = run
+    def __init__(
+        self, frames: ReadyFrames[R], run: Callable[[R], Iterable[Result]], finish: Callable[[], None]
+    ) -> None:
+        self._frames: ReadyFrames[object] = frames
+        self._results = _results(frames, run)
         self._finish = finish
         self._closed = False
 
@@ -36,7 +40,7 @@ class ResultStream(Iterator[Result]):
         if self._closed:
             raise StopIteration
         try:
-            return self._run(next(self._frames))
+            return next(self._results)
         except BaseException:
             self.close()
             raise
@@ -58,3 +62,12 @@ class ResultStream(Iterator[Result]):
 
     def __del__(self) -> None:
         self.close()
+
+
+def _results(frames: ReadyFrames[R], run: Callable[[R], Iterable[Result]]) -> Iterator[Result]:
+    while True:
+        try:
+            ready = next(frames)
+        except StopIteration:
+            return
+        yield from run(ready)

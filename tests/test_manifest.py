@@ -96,8 +96,8 @@ def test_the_document_has_all_that_a_device_needs() -> None:
     assert len(KEYS) > 50
     assert {way[0] for way in KEYS} == {
         "format_version", "family", "classes", "size", "smallest_size", "largest_size", "normalisation", "feature",
-        "kernel_size", "interval", "motion", "scales", "opset", "operators", "oldest_onnxruntime", "tools", "sources",
-        "parity", "macs", "members",
+        "label_rule", "kernel_size", "interval", "motion", "scales", "opset", "operators", "oldest_onnxruntime",
+        "tools", "sources", "parity", "macs", "members",
     }  # fmt: skip
 
 

@@ -47,10 +47,10 @@ def test_time_is_exact(result: Result) -> None:
 
 
 def test_the_repr_shows_shapes(result: Result) -> None:
-    expected = "Result(labels=[4, 6], index=7, pts=7007, time=0.234, is_keyframe=True, keyframe_reason='intra')"
+    expected = "Result(labels=[4, 6], index=7, pts=7007, time=0.234, branch='hr', age=0, keyframe_reason='intra')"
     assert repr(result) == expected
-    other = dataclasses.replace(result, is_keyframe=False, keyframe_reason=None)
-    assert repr(other) == "Result(labels=[4, 6], index=7, pts=7007, time=0.234, is_keyframe=False)"
+    other = dataclasses.replace(result, is_keyframe=False, branch="lr", keyframe_reason=None)
+    assert repr(other) == "Result(labels=[4, 6], index=7, pts=7007, time=0.234, branch='lr', age=0)"
 
 
 def test_the_picture_is_converted_when_asked_for(result: Result) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from arseg_edge.evaluation.bundle_predictor import BundlePredictor
     from arseg_edge.runtime.inference.providers import ProviderLike
     from arseg_edge.runtime.motion.follow import MotionMode
-    from arseg_edge.runtime.segmenter import Segmenter
+    from arseg_edge.runtime.segmenter import Schedule, Segmenter
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Decorator = Callable[[_Function], _Function]
@@ -45,6 +45,27 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         default="auto",
         show_default=True,
         help="Where motion comes from: the codec's vectors alone, estimation alone, or whichever is better.",
+    ),
+    "schedule": functools.partial(
+        click.option,
+        "--schedule",
+        type=click.Choice(["adaptive", "paper"]),
+        default="adaptive",
+        show_default=True,
+        help="Networks where the video asks for them and labels moved along between; or HR every interval, LR between.",
+    ),
+    "tolerance": functools.partial(
+        click.option,
+        "--tolerance",
+        type=float,
+        help="Adaptive: share of the picture that may be shown by no frame that a network saw.  [default: 0.06]",
+    ),
+    "lookahead": functools.partial(
+        click.option,
+        "--lookahead/--no-lookahead",
+        default=True,
+        show_default=True,
+        help="Adaptive, of files: labels come from frames behind, too.",
     ),
     "size": functools.partial(
         click.option,
@@ -80,6 +101,9 @@ class ModelOptions:
     interval: int | None = None
     scale: float | None = None
     motion: MotionMode = "auto"
+    schedule: Schedule = "adaptive"
+    tolerance: float | None = None
+    lookahead: bool = True
     size: str | None = None
     resize: bool = False
     provider: str = "auto"
@@ -115,6 +139,7 @@ class ModelOptions:
     def load(self) -> Segmenter:
         """Open the bundle as a segmenter."""
         import arseg_edge
+        from arseg_edge.runtime.schedule.adaptive import TOLERANCE
 
         return arseg_edge.load(
             self.bundle_path,
@@ -125,6 +150,9 @@ class ModelOptions:
             size=self.network_size,
             resize=self.resize,
             motion=self.motion,
+            schedule=self.schedule,
+            tolerance=TOLERANCE if self.tolerance is None else self.tolerance,
+            lookahead=self.lookahead,
         )
 
     def predictor(self, bundle: Bundle, scale: float | None = None) -> BundlePredictor:

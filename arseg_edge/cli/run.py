@@ -42,7 +42,10 @@ _LOSSES: Final = ("damaged", "missing", "skipped")
 @click.option("--frames", help="File for one JSON object a frame, one a line; - is standard output.")
 @click.option("--strict", is_flag=True, help="Stop at what is damaged, missing or not readable, with what was done.")
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
-@model_options("model", "interval", "scale", "motion", "size", "resize", "provider", "threads")
+@model_options(
+    *("model", "interval", "scale", "schedule", "tolerance", "lookahead"),
+    *("motion", "size", "resize", "provider", "threads"),
+)
 @json_option
 def run(
     video: str,

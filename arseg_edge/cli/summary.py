@@ -40,6 +40,8 @@ class Summary:
     reconnects: int = 0
     incidents: dict[str, int] = field(default_factory=dict)
     """What was not as it should be in the source (``runtime/source/incidents.py``)."""
+    branches: Counter[str] = field(default_factory=Counter)
+    """What made the labels: ``hr``, ``lr`` or ``moved``."""
     keyframes: Counter[str] = field(default_factory=Counter)
     motion_sources: Counter[str] = field(default_factory=Counter)
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Summary:
         self.dropped += result.dropped
         self.latency += result.latency or 0.0
         self.resized += self.network_size not in (None, result.labels.shape)
+        self.branches[result.branch] += 1
         if result.keyframe_reason is not None:
             self.keyframes[result.keyframe_reason] += 1
         if result.motion_source is not None:
@@ -80,6 +83,7 @@ class Summary:
             "incidents": self.incidents,
             "network_size": self.network_size,
             "resized": self.resized,
+            "branches": dict(self.branches),
             "keyframes": sum(self.keyframes.values()),
             "keyframe_reasons": dict(self.keyframes),
             "motion_sources": dict(self.motion_sources),
@@ -107,6 +111,7 @@ class Summary:
         lines = [
             f"{self.frames} frames{' (interrupted)' if self.interrupted else ''} in {self.seconds:.1f} s, "
             f"{rate:.1f} frames/s on {self.provider}, {operators}",
+            f"labels: {_counts(self.branches)}" if self.branches else "no labels",
             f"{facts['keyframes']} keyframes ({_counts(self.keyframes)})" if self.keyframes else "no keyframes",
             f"motion: {_counts(self.motion_sources)}" if self.motion_sources else "no motion used",
             f"mean milliseconds: {stages}",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnxruntime
 
-from arseg_edge.runtime.inference.networks import Frame, Labels, Motion, Networks, Size
+from arseg_edge.runtime.inference.networks import Frame, Motion, Networks, Size
+from arseg_edge.runtime.labels.seen import Seen
 
 
 class KeyframeState:
@@ -13,8 +14,9 @@ class KeyframeState:
     The feature stays where the provider computed it: it is neither copied nor looked at between frames.
     """
 
-    def __init__(self, networks: Networks) -> None:
-        self._networks = networks
+    def __init__(self, networks: Networks, *, logits: bool = False) -> None:
+        """With ``logits`` the networks are asked for theirs, too."""
+        self._networks, self._logits = networks, logits
         self._feature: onnxruntime.OrtValue | None = None
         self._size = (0, 0)
 
@@ -27,7 +29,7 @@ class KeyframeState:
         """Let go of the keyframe's feature."""
         self._feature = None
 
-    def run_keyframe(self, frame: Frame, labels_size: Size) -> Labels:
+    def run_keyframe(self, frame: Frame, labels_size: Size) -> Seen:
         """Return the labels, uint8 of ``labels_size``, of ``frame`` uint8 [H, W, 3], and keep its feature.
 
         Raises:
@@ -38,10 +40,10 @@ class KeyframeState:
         place, self._feature = self._feature, None
         if size != self._size:
             place, self._size = None, size
-        labels, self._feature = self._networks.run_keyframe(frame, labels_size, place)
-        return labels
+        seen, self._feature = self._networks.run_keyframe(frame, labels_size, place, logits=self._logits)
+        return seen
 
-    def run_nonkeyframe(self, frame: Frame, motion: Motion, labels_size: Size) -> Labels:
+    def run_nonkeyframe(self, frame: Frame, motion: Motion, labels_size: Size) -> Seen:
         """Return the labels, uint8 of ``labels_size``, of ``frame``, with the keyframe that is kept.
 
         Args:
@@ -53,4 +55,6 @@ class KeyframeState:
         """
         if self._feature is None:
             raise RuntimeError("run_nonkeyframe before run_keyframe")
-        return self._networks.run_nonkeyframe(frame, self._feature, motion, self._size, labels_size)
+        return self._networks.run_nonkeyframe(
+            frame, self._feature, motion, self._size, labels_size, logits=self._logits
+        )

@@ -21,13 +21,17 @@ from arseg_edge.manifest import Manifest
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first_that_loads
 from arseg_edge.runtime.inference.sessions import open_session, short_reason
+from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.agreement import fitting, resized
 
 Frame = NDArray[np.uint8]
-Labels = NDArray[np.uint8]
 Motion = NDArray[np.float32]
 Size = tuple[int, int]
 """(height, width)."""
+
+
+LOGITS = "logits"
+"""The graphs' output of that name, [1, classes, h, w]."""
 
 
 class OldFormatWarning(UserWarning):
@@ -53,6 +57,7 @@ class Networks:
         """Whether the custom operators run in the native library."""
         self.scale = scale
         self._sized = manifest.format_version >= 2
+        self._gives_logits = manifest.label_rule is not None
         self._sampling = manifest.motion.sampling
         self._sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession] | None
         self._sessions = keyframe, nonkeyframe
@@ -63,12 +68,12 @@ class Networks:
         return int(frame_size[0] * self.scale), int(frame_size[1] * self.scale)
 
     def run_keyframe(
-        self, frame: Frame, labels_size: Size, place: onnxruntime.OrtValue | None = None
-    ) -> tuple[Labels, onnxruntime.OrtValue]:
+        self, frame: Frame, labels_size: Size, place: onnxruntime.OrtValue | None = None, *, logits: bool = False
+    ) -> tuple[Seen, onnxruntime.OrtValue]:
         """Return the labels, uint8 of ``labels_size``, and the feature of ``frame`` uint8 [H, W, 3].
 
-        The feature stays where the provider computed it: in ``place``, if that is given, which is the feature of
-        another frame of this size that is needed no longer.
+        With ``logits`` they come too, where the bundle gives them. The feature stays where the provider computed it:
+        in ``place``, if that is given, which is the feature of another frame of this size that is needed no longer.
 
         Raises:
             OperatorError: ONNX Runtime fails.
@@ -87,12 +92,22 @@ class Networks:
                 binding.bind_output("feature", self.provider.device, self.provider.device_id)
             else:
                 binding.bind_ortvalue_output("feature", place)
+            if logits := logits and self._gives_logits:
+                binding.bind_output(LOGITS, "cpu")
             session.run_with_iobinding(binding)
-        return self._enlarged(labels, labels_size), binding.get_outputs()[1]
+        outputs = binding.get_outputs()
+        return Seen(self._enlarged(labels, labels_size), _logits(outputs[2]) if logits else None), outputs[1]
 
     def run_nonkeyframe(
-        self, frame: Frame, feature: onnxruntime.OrtValue, motion: Motion, frame_size: Size, labels_size: Size
-    ) -> Labels:
+        self,
+        frame: Frame,
+        feature: onnxruntime.OrtValue,
+        motion: Motion,
+        frame_size: Size,
+        labels_size: Size,
+        *,
+        logits: bool = False,
+    ) -> Seen:
         """Return the labels, uint8 of ``labels_size``, of a frame after a keyframe.
 
         Args:
@@ -101,6 +116,7 @@ class Networks:
             motion: float32 [a, b, 2], to that keyframe, on any grid over the picture, in cells of that grid.
             frame_size: the (H, W) that the keyframe's network ran at.
             labels_size: (height, width).
+            logits: give them too, where the bundle does.
 
         Raises: as ``run_keyframe``.
         """
@@ -115,8 +131,10 @@ class Networks:
             for name, size in sizes.items():
                 binding.bind_cpu_input(name, size)
             labels = _bind_labels(binding, labels_size if self._sized else frame_size)
+            if logits := logits and self._gives_logits:
+                binding.bind_output(LOGITS, "cpu")
             session.run_with_iobinding(binding)
-        return self._enlarged(labels, labels_size)
+        return Seen(self._enlarged(labels, labels_size), _logits(binding.get_outputs()[1]) if logits else None)
 
     def close(self) -> None:
         """Let go of the sessions, and with them of their memory; safe to call twice."""
@@ -181,6 +199,11 @@ def load_networks(
         )
 
     return first_that_loads(providers, load)[1]
+
+
+def _logits(value: onnxruntime.OrtValue) -> NDArray[np.float32]:
+    """Return [h, w, classes] of [1, classes, h, w]: who looks one place up wants all classes of it."""
+    return np.ascontiguousarray(np.moveaxis(value.numpy()[0], 0, -1))
 
 
 def _batch(frame: Frame) -> Frame:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.vectors import BLOCK
 from arseg_edge.runtime.native import library
 
@@ -25,7 +26,6 @@ MOST_SOURCES: Final = 4
 
 _FAR: Final = 65536.0
 
-Labels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
@@ -58,16 +58,6 @@ def logits_place(
         scales.append(ratio / upscale)
         offsets.append((shift + 0.5) / upscale - 0.5)
     return LogitsPlace((scales[0], scales[1]), (offsets[0], offsets[1]))
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What a network made of a frame."""
-
-    labels: Labels
-    """uint8 [H, W]."""
-    logits: Floats | None
-    """float32 [h, w, classes]; None where the bundle gives none."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
-from arseg_edge.errors import UsageError
+from arseg_edge.errors import SourceError, UsageError
+from arseg_edge.results import Branch
 from arseg_edge.runtime.motion.anchors import PastAnchor, Reach, from_future
+from arseg_edge.runtime.motion.follow import MotionSource
 from arseg_edge.runtime.motion.step import Step
 from arseg_edge.runtime.schedule.keyframes import KeyframeReason
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
-
-Branch = Literal["hr", "lr", "moved"]
-"""The HR network; the LR network with its fusion; labels of other frames, moved along."""
 
 TOLERANCE: Final = 0.06
 """The default share of the picture that may be shown by no anchor."""
@@ -38,6 +37,8 @@ class TiedFrame:
     step: Step
     broken: KeyframeReason | None
     """Why it cannot be followed back; None where it can."""
+    source: MotionSource
+    """Where its motion comes from."""
     decode_ms: float
     motion_ms: float
 
@@ -103,6 +104,21 @@ class _Waiting:
     past: Reach
 
 
+class _Ending(Iterator[TiedFrame]):
+    """Frames that end where their source fails: what waits is done before the failure goes on."""
+
+    def __init__(self, frames: Iterable[TiedFrame]) -> None:
+        self._frames = iter(frames)
+        self.error: SourceError | None = None
+
+    def __next__(self) -> TiedFrame:
+        try:
+            return next(self._frames)
+        except SourceError as error:
+            self.error = error
+            raise StopIteration from None
+
+
 class BothSides:
     """Schedules frames of which the future is at hand."""
 
@@ -110,12 +126,16 @@ class BothSides:
         self._interval, self._tolerance = interval, tolerance
 
     def groups(self, frames: Iterable[TiedFrame]) -> Iterator[Group]:
-        """Take all frames in display order; each group comes as soon as its last frame is known."""
+        """Take all frames in display order; each group comes as soon as its last frame is known.
+
+        A ``SourceError`` of ``frames`` is raised behind the groups of all frames before it.
+        """
         anchor: TiedFrame | None = None
         past: PastAnchor | None = None
         waiting: list[_Waiting] = []
         before = 0.0
-        for tied in frames:
+        ending = _Ending(frames)
+        for tied in ending:
             reason: KeyframeReason | None = "first" if past is None else tied.broken
             if reason is None and past is not None:
                 reach = past.follow(tied.step)
@@ -139,6 +159,8 @@ class BothSides:
             anchor, past, waiting, before = tied, PastAnchor(tied.step.luma), [], 0.0
         if anchor is not None:
             yield from self._tail(anchor, waiting)
+        if ending.error is not None:
+            raise ending.error
 
     def _tail(self, anchor: TiedFrame, waiting: list[_Waiting]) -> Iterator[Group]:
         """Frames behind which nothing follows that shows the same."""

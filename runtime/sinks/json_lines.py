@@ -22,7 +22,8 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
 
     ``index``; ``pts`` in the stream's time base, and ``seconds``, the steady time; ``stream_pts`` and
     ``stream_seconds``, the stream's own time, or null; ``sample_aspect_ratio``, a pixel's width to its height
-    ("4:3"), or null where the source does not say; ``keyframe``, true or false, and ``reason``, why or null;
+    ("4:3"), or null where the source does not say; ``branch``, what made the labels, and ``age``, frames to
+    the nearest one that a network saw; ``keyframe``, true or false, and ``reason``, why or null;
     ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage. Of images also ``source``, the
     file.
     """
@@ -37,6 +38,8 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
         "stream_pts": result.stream_pts,
         "stream_seconds": result.stream_time,
         "sample_aspect_ratio": ratio_text(result.sample_aspect_ratio),
+        "branch": result.branch,
+        "age": result.age,
         "keyframe": result.is_keyframe,
         "reason": result.keyframe_reason,
         "shares": {name: round(count / result.labels.size, 6) for name, count in shares},

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from arseg_edge.results import Colour
+from arseg_edge.results import Branch, Colour
 
 _Self = TypeVar("_Self", bound="Sink")
 
@@ -66,6 +66,14 @@ class ResultLike(Protocol):
     @property
     def colour(self) -> Colour | None:
         """What the numbers of the source's pixels mean; None where it gives RGB."""
+
+    @property
+    def branch(self) -> Branch:
+        """What made the labels."""
+
+    @property
+    def age(self) -> int:
+        """Frames to the nearest one that a network saw and the labels draw on."""
 
     @property
     def is_keyframe(self) -> bool:

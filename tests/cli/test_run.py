@@ -35,7 +35,7 @@ def test_all_outputs(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Pa
     assert done.err == ""
     assert f"{FRAMES} frames in" in done.out
     assert "2 keyframes (first 1, interval 1)" in done.out
-    assert [line.removeprefix("wrote ") for line in done.out.splitlines()[4:]] == [
+    assert [line.removeprefix("wrote ") for line in done.out.splitlines()[5:]] == [
         str(overlay),
         str(maps),
         str(lines),
@@ -61,13 +61,15 @@ def test_all_outputs(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Pa
 
 def test_json(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.mkv"
-    done = arseg("run", clip, "-m", tiny_bundle, "-o", overlay, "--json", "--interval", "5", "--scale", "0.3")
+    options = ("--schedule", "paper", "--interval", "5", "--scale", "0.3")
+    done = arseg("run", clip, "-m", tiny_bundle, "-o", overlay, "--json", *options)
     assert done.code == 0
     facts = done.json
     assert facts["frames"] == FRAMES
     assert facts["keyframes"] == sum(facts["keyframe_reasons"].values()) == 4  # 0, 5, 10 and the intra frame 12
     assert facts["keyframe_reasons"] == {"first": 1, "interval": 2, "intra": 1}
     assert facts["motion_sources"] == {"bitstream": FRAMES - 4}
+    assert facts["branches"] == {"hr": 4, "lr": FRAMES - 4}
     assert facts["outputs"] == [str(overlay)]
     assert facts["provider"].endswith("ExecutionProvider")
     assert facts["interrupted"] is False

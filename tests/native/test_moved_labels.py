@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from arseg_edge.runtime.labels import moved
-from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, Seen, logits_place, moved_labels
+from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
+from arseg_edge.runtime.labels.seen import Seen
 
 CLASSES = 5
 

@@ -27,7 +27,7 @@ def frames(shown: Sequence[int], broken: dict[int, KeyframeReason] | None = None
         luma[::2, :columns], luma[1::2, :columns] = 0, 100  # as bright on the whole, so that it is no exposure
         decoded = DecodedFrame(index, index, Fraction(1, 25), PICTURE)
         reason = "first" if index == 0 else (broken or {}).get(index)
-        found.append(TiedFrame(decoded, Step(luma, STILL), reason, 0.0, 0.0))
+        found.append(TiedFrame(decoded, Step(luma, STILL), reason, "bitstream", 0.0, 0.0))
     return found
 
 

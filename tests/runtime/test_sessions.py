@@ -42,7 +42,7 @@ def test_the_keyframes_feature_is_kept_and_let_go(tiny_bundle: Path) -> None:
     assert not state.has_keyframe
     state.run_keyframe(PICTURE, SIZE)
     assert state.has_keyframe
-    labels = [state.run_nonkeyframe(PICTURE, STILL, SIZE) for _ in range(2)]
+    labels = [state.run_nonkeyframe(PICTURE, STILL, SIZE).labels for _ in range(2)]
     np.testing.assert_array_equal(*labels)
     state.forget()
     assert not state.has_keyframe
@@ -54,10 +54,10 @@ def test_states_on_the_same_networks_do_not_meet(tiny_bundle: Path) -> None:
     alone = []
     for picture in pictures:
         state = KeyframeState(networks)
-        alone.append((state.run_keyframe(picture, SIZE), state.run_nonkeyframe(PICTURE, STILL, SIZE)))
+        alone.append((state.run_keyframe(picture, SIZE).labels, state.run_nonkeyframe(PICTURE, STILL, SIZE).labels))
     states = [KeyframeState(networks) for _ in pictures]
-    keys = [state.run_keyframe(picture, SIZE) for state, picture in zip(states, pictures, strict=True)]
-    others = [state.run_nonkeyframe(PICTURE, STILL, SIZE) for state in states]
+    keys = [state.run_keyframe(picture, SIZE).labels for state, picture in zip(states, pictures, strict=True)]
+    others = [state.run_nonkeyframe(PICTURE, STILL, SIZE).labels for state in states]
     for expected, key, other in zip(alone, keys, others, strict=True):
         np.testing.assert_array_equal(expected, (key, other))
     assert (others[0] != others[1]).mean() > 0.01

@@ -43,7 +43,7 @@ def results(tiny_bundle: Path, clip: Path) -> list[Result]:
 
 
 def segment(bundle: Path, source: SourceLike, interval: int | None = None) -> list[Result]:
-    with arseg_edge.load(bundle, threads=1, interval=interval) as segmenter:
+    with arseg_edge.load(bundle, threads=1, interval=interval, schedule="paper") as segmenter:
         return list(segmenter.stream(source))
 
 
@@ -243,7 +243,7 @@ def test_streams_and_steps_of_one_segmenter_do_not_meet(tiny_bundle: Path, clip:
     """Two streams and steps between them, each with a keyframe of its own, give what each gives alone."""
     other = panning(FRAMES, 64, 96, 1, 2)
     alone = segment(tiny_bundle, iter(other))
-    with arseg_edge.load(tiny_bundle, threads=1) as segmenter:
+    with arseg_edge.load(tiny_bundle, threads=1, schedule="paper") as segmenter:
         first, second = segmenter.stream(clip), segmenter.stream(iter(other))
         for expected, expected_other in zip(results, alone, strict=True):
             np.testing.assert_array_equal(next(first).labels, expected.labels)
@@ -254,7 +254,7 @@ def test_streams_and_steps_of_one_segmenter_do_not_meet(tiny_bundle: Path, clip:
 
 def test_streams_of_one_segmenter_in_threads_of_their_own(tiny_bundle: Path, clip: Path, results: list[Result]) -> None:
     found: list[list[Result]] = [[], []]
-    with arseg_edge.load(tiny_bundle, threads=1) as segmenter:
+    with arseg_edge.load(tiny_bundle, threads=1, schedule="paper") as segmenter:
         threads = [threading.Thread(target=lambda out=out: out.extend(segmenter.stream(clip))) for out in found]
         for thread in threads:
             thread.start()

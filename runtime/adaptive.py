@@ -1,0 +1,165 @@
+"""Groups of frames to labels: networks run on anchors, and the labels of all others are moved along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from arseg_edge.manifest import LabelRule
+from arseg_edge.results import Result, Speed
+from arseg_edge.runtime.inference.keyframe_state import KeyframeState
+from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
+from arseg_edge.runtime.labels.seen import Labels, Seen
+from arseg_edge.runtime.motion.anchors import Reach
+from arseg_edge.runtime.schedule.adaptive import Group, ScheduledFrame
+
+LR_WEIGHT: Final = 0.5
+"""Of what the LR network itself says, beside 1 for what was moved by one frame and fits exactly."""
+
+_FIT: Final = 8.0
+"""Grey levels of difference that divide a weight by e."""
+
+_KEPT: Final = 3
+"""Anchors that a later frame may draw on."""
+
+_FITS: Final = np.exp(-np.arange(256, dtype=np.float32) / np.float32(_FIT))
+
+Convert = Callable[[ScheduledFrame], npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyGroup:
+    """A group, and the pictures that the networks take."""
+
+    frames: Group
+    images: dict[int, npt.NDArray[np.uint8]]
+    """By the frame's index: uint8 [h, w, 3], of the frames that a network sees."""
+    convert_ms: dict[int, float]
+    dropped: int = 0
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether later frames draw on it, and have nothing else to draw on."""
+        return any(frame.branch == "hr" for frame in self.frames)
+
+
+def ready_groups(groups: Iterable[Group], convert: Convert) -> Generator[ReadyGroup, None, None]:
+    """Yield groups with their pictures."""
+    for group in groups:
+        images, milliseconds = {}, {}
+        for frame in group:
+            if frame.branch != "moved":
+                start = perf_counter()
+                images[frame.index] = convert(frame)
+                milliseconds[frame.index] = (perf_counter() - start) * 1e3
+        yield ReadyGroup(group, images, milliseconds)
+
+
+class GroupRunner:
+    """Runs the groups of one stream."""
+
+    def __init__(
+        self, state: KeyframeState, classes: int, rule: LabelRule | None, *, provider: str, native: bool, threads: int
+    ) -> None:
+        """``rule``: how the bundle makes labels of logits; None where it gives none."""
+        self._state, self._classes, self._rule = state, classes, rule
+        self._provider, self._native = provider, native
+        self._seen: dict[int, Seen] = {}
+        self._pool = ThreadPoolExecutor(threads, "arseg-edge moving")
+
+    def close(self) -> None:
+        """Let go of everything; safe to call twice."""
+        self._seen.clear()
+        self._state.forget()
+        self._pool.shutdown()
+
+    def run(self, ready: ReadyGroup) -> Iterator[Result]:
+        """Yield the results of a group in display order."""
+        seen: dict[int, tuple[Labels, float]] = {}
+        for frame in ready.frames:
+            if frame.branch != "moved":
+                seen[frame.index] = self._look(frame, ready.images[frame.index])
+        moved = [frame for frame in ready.frames if frame.branch == "moved"]
+        move = self._pool.map if len(moved) > 1 else map
+        labels = {frame.index: found for frame, found in zip(moved, move(self._move, moved), strict=True)}
+        for position, frame in enumerate(ready.frames):
+            found, milliseconds = seen[frame.index] if frame.index in seen else labels[frame.index]
+            stages = {"decode": frame.tied.decode_ms, "motion": frame.tied.motion_ms}
+            if frame.index in ready.convert_ms:
+                stages["convert"] = ready.convert_ms[frame.index]
+            stages[frame.branch] = milliseconds
+            speed = Speed(stages, self._provider, self._native)
+            yield _result(frame, found, speed, ready.dropped if position == 0 else 0)
+        for index in sorted(self._seen)[:-_KEPT]:
+            del self._seen[index]
+
+    def _look(self, frame: ScheduledFrame, image: npt.NDArray[np.uint8]) -> tuple[Labels, float]:
+        """Run the network that the frame's branch names, and keep what it says."""
+        start = perf_counter()
+        size = frame.tied.decoded.height, frame.tied.decoded.width
+        if frame.branch == "hr":
+            self._seen = {} if not frame.draws and frame.tied.broken is not None else self._seen
+            seen = self._state.run_keyframe(image, size)
+            self._seen[frame.index] = seen
+            return seen.labels, (perf_counter() - start) * 1e3
+        seen = self._state.run_nonkeyframe(image, frame.draws[0].reach.motion, size)
+        blocks = frame.tied.step.luma.shape
+        own = Moved(seen, np.zeros((*blocks, 2), np.float32), np.full(blocks, LR_WEIGHT, np.float32))
+        labels = moved_labels([own, *self._drawn(frame)], self._classes, self._place(seen))
+        self._seen[frame.index] = Seen(labels, seen.logits)
+        return labels, (perf_counter() - start) * 1e3
+
+    def _move(self, frame: ScheduledFrame) -> tuple[Labels, float]:
+        start = perf_counter()
+        sources = self._drawn(frame)
+        labels = moved_labels(sources, self._classes, self._place(sources[0].seen))
+        return labels, (perf_counter() - start) * 1e3
+
+    def _drawn(self, frame: ScheduledFrame) -> list[Moved]:
+        # Of a live source an LR frame may have been left out; its keyframe never is.
+        draws = [draw for draw in frame.draws if draw.anchor in self._seen]
+        return [Moved(self._seen[draw.anchor], draw.reach.motion, _weight(draw.reach)) for draw in draws]
+
+    def _place(self, seen: Seen) -> LogitsPlace | None:
+        if self._rule is None or seen.logits is None:
+            return None
+        height, width = seen.labels.shape
+        return _place((height, width), seen.logits.shape[:2], self._rule)
+
+
+def _place(size: tuple[int, int], cells: tuple[int, ...], rule: LabelRule) -> LogitsPlace:
+    return logits_place(size, (cells[0], cells[1]), upscale=rule.upscale, align_corners=rule.align_corners)
+
+
+def _weight(reach: Reach) -> npt.NDArray[np.float32]:
+    return np.asarray(_FITS.take(reach.difference) / np.float32(reach.distance), np.float32)
+
+
+def _result(frame: ScheduledFrame, labels: Labels, speed: Speed, dropped: int) -> Result:
+    decoded = frame.tied.decoded
+    return Result(
+        labels=labels,
+        index=frame.index,
+        pts=decoded.pts,
+        time_base=decoded.time_base,
+        is_keyframe=frame.branch == "hr",
+        keyframe_reason=frame.reason,
+        distance=frame.distance,
+        motion_source=None if frame.branch == "hr" else frame.tied.source,
+        speed=speed,
+        picture=decoded,
+        dropped=dropped,
+        latency=None if decoded.arrived is None else monotonic() - decoded.arrived,
+        source_name=decoded.source_name,
+        stream_pts=decoded.stream_pts,
+        sample_aspect_ratio=decoded.sample_aspect_ratio,
+        colour=decoded.colour,
+        branch=frame.branch,
+        age=frame.age,
+    )
