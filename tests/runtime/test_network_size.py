@@ -118,7 +118,7 @@ def test_frames_of_any_size(tiny_bundle: Path, source: tuple[int, int]) -> None:
 @pytest.mark.parametrize("lr_resize", ["exact", "fast"])
 def test_a_stream_gives_what_its_steps_give(street: Path, lr_resize: LrResize) -> None:
     """Decoder's pictures are made smaller on the way to RGB, and motion is found on the source's picture."""
-    with arseg_edge.load(size=(180, 240), interval=6, lr_resize=lr_resize, threads=2) as segmenter:
+    with arseg_edge.load(size=(180, 240), interval=6, lr_resize=lr_resize, threads=2, schedule="paper") as segmenter:
         stream = segmenter.stream(street)
         for frame in islice(read_motion(street, 6, "subpixel"), 8):
             result = next(stream)
@@ -136,10 +136,10 @@ def test_networks_see_no_more_than_the_size(tiny_bundle: Path, street: Path, mon
     def watched(name: str) -> None:
         real: Callable[..., Any] = getattr(Networks, name)
 
-        def run(self: Networks, frame: Image, *arguments: Any) -> Any:
+        def run(self: Networks, frame: Image, *arguments: Any, logits: bool) -> Any:
             seen.append(frame.shape[:2])
             seen.extend(each.shape[:2] for each in arguments if isinstance(each, np.ndarray))
-            return real(self, frame, *arguments)
+            return real(self, frame, *arguments, logits=logits)
 
         monkeypatch.setattr(Networks, name, run)
 
@@ -148,7 +148,9 @@ def test_networks_see_no_more_than_the_size(tiny_bundle: Path, street: Path, mon
     ways: list[tuple[LrResize, tuple[int, int]]] = [("exact", (90, 160)), ("fast", (45, 80))]
     for lr_resize, lr in ways:
         seen.clear()
-        with arseg_edge.load(tiny_bundle, size=(90, 160), threads=1, lr_resize=lr_resize) as segmenter:
+        with arseg_edge.load(
+            tiny_bundle, size=(90, 160), threads=1, lr_resize=lr_resize, schedule="paper"
+        ) as segmenter:
             stream = segmenter.stream(street)
             for _ in range(3):
                 next(stream)
@@ -197,7 +199,7 @@ def test_format_1_reads_and_gives_the_same_labels(
     for scale in (0.5, 0.3):
         found = []
         for path in (format1_bundle, tiny_bundle):
-            with arseg_edge.load(path, threads=1, scale=scale, interval=4) as segmenter:
+            with arseg_edge.load(path, threads=1, scale=scale, interval=4, schedule="paper") as segmenter:
                 stream = segmenter.stream(street)
                 found.append([next(stream).labels for _ in range(7)])
                 stream.close()

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pytest
 
 from arseg_edge.errors import CodecError, OutputError, SequenceError, UsageError
-from arseg_edge.results import Colour
+from arseg_edge.results import Branch, Colour
 from arseg_edge.runtime.sinks import FileSink, JsonLinesSink, LabelMapSink, OverlaySink, ResultLike, Sink
 from arseg_edge.runtime.sinks import overlay as overlay_module
 
@@ -47,6 +47,8 @@ class FakeResult:
     time_base: Fraction = Fraction(1, 25)
     is_keyframe: bool = True
     keyframe_reason: str | None = "interval"
+    branch: Branch = "hr"
+    age: int = 0
     stream_pts: int | None = None
     sample_aspect_ratio: Fraction | None = None
     colour: Colour | None = None
@@ -80,7 +82,9 @@ def results(
     """Yield a frame for each timestamp; the first is a keyframe."""
     for index, value in enumerate(pts):
         reason = "first" if index == 0 else None
-        yield FakeResult(quarters(*size), picture(*size, index), index, value, time_base, reason is not None, reason)
+        branch: Branch = "moved" if reason is None else "hr"
+        labels, rgb = quarters(*size), picture(*size, index)
+        yield FakeResult(labels, rgb, index, value, time_base, reason is not None, reason, branch, index)
 
 
 def decoded(path: Path) -> tuple[list[Fraction], list[npt.NDArray[np.uint8]]]:
@@ -412,12 +416,15 @@ def test_json_lines_say_everything_of_a_frame(tmp_path: Path) -> None:
         "stream_pts": None,
         "stream_seconds": None,
         "sample_aspect_ratio": None,
+        "branch": "hr",
+        "age": 0,
         "keyframe": True,
         "reason": "first",
         "shares": {"sky": 0.25, "building": 0.25, "pole": 0.25, "Straße": 0.25},
         "milliseconds": {"decode": 1.235, "infer": 20.0},
     }
     assert (second["index"], second["pts"], second["keyframe"], second["reason"]) == (1, 1001, False, None)
+    assert (second["branch"], second["age"]) == ("moved", 1)
     assert second["seconds"] == 1001 / 30000
 
 
