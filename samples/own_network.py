@@ -52,7 +52,7 @@ def main(out: str, steps: int = 60) -> None:
     export_bundle(FAMILY, hr=network.state_dict(), untrained=True, out=out)
     with arseg_edge.load(out) as segmenter:
         for result in segmenter.stream(STREET):
-            print(result.index, result.is_keyframe, f"{(result.labels == truth[result.index]).mean():.1%}")
+            print(result.index, result.branch, f"{(result.labels == truth[result.index]).mean():.1%}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,6 @@
 
 namespace arseg {
 
-constexpr int kInterface = 2;
+constexpr int kInterface = 3;
 
 }  // namespace arseg

@@ -60,7 +60,8 @@ def test_own_network(tmp_path: Path) -> None:
     assert "forward" in {figure.stage for figure in found.parity}
     assert len(lines) == 96
     for number, line in enumerate(lines):
-        assert re.fullmatch(rf"{number} {number % 12 == 0} [0-9.]+%", line)
+        assert re.fullmatch(rf"{number} (hr|moved) [0-9.]+%", line)
+    assert {line.split()[1] for line in lines} == {"hr", "moved"}
 
 
 def test_own_network_is_short() -> None:
