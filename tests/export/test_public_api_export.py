@@ -8,12 +8,20 @@ import arseg_edge.export
 
 
 def test_names_and_parameters() -> None:
-    assert set(arseg_edge.export.__all__) == {"Family", "export_bundle", "register_family"}
+    assert set(arseg_edge.export.__all__) == {
+        "ClassSet",
+        "Family",
+        "export_bundle",
+        "register_family",
+        "upgrade_bundle",
+    }
     parameters = inspect.signature(arseg_edge.export.export_bundle).parameters
     assert {name: each.default for name, each in parameters.items() if each.default is not each.empty} == {
+        "lr": None,
         "size": None,
         "scale": 0.5,
         "interval": 12,
+        "untrained": False,
         "half_weights": False,
         "progress": None,
     }
