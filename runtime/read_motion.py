@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,8 @@ class MotionFrame:
     distance: int
     """Frames since the last keyframe; 0 on a keyframe."""
     decode_ms: float
-    """Milliseconds that reading and decoding took, without the conversion to RGB."""
+    """Milliseconds that reading and decoding took, without the conversion to RGB, and without waiting for data of a live
+    source that had not come."""
     motion_ms: float
     """Milliseconds that finding the motion took."""
     mismatch: float
@@ -137,11 +138,15 @@ def read_motion(
     _check(interval, chaining, motion)
     opened = open_source(source)
 
-    def frames() -> Generator[MotionFrame, None, None]:
+    def frames() -> Generator[MotionFrame | None, None, None]:
         with opened:
+            yield None
             yield from motion_frames(opened, interval, chaining, motion, guards)
 
-    return frames()
+    # A generator that was never started is closed without running any of it: this one waits inside ``with``.
+    begun = frames()
+    next(begun)
+    return cast(Generator[MotionFrame, None, None], begun)
 
 
 def motion_frames(
@@ -172,22 +177,16 @@ def _check(interval: int, chaining: Chaining, motion: MotionMode) -> None:
 
 
 def _motion_frames(source: Source, follower: Follower) -> Generator[MotionFrame, None, None]:
-    decoded_frames = source.frames()
-    while True:
+    for decoded, decode_ms in source.timed_frames():
         start = perf_counter()
-        decoded = next(decoded_frames, None)
-        if decoded is None:
-            return
-        arrived = perf_counter()
         followed = follower.follow(decoded)
-        done = perf_counter()
         yield MotionFrame(
             decoded=decoded,
             motion=followed.motion,
             motion_source=followed.source,
             keyframe_reason=followed.keyframe_reason,
             distance=followed.distance,
-            decode_ms=(arrived - start) * 1e3,
-            motion_ms=(done - arrived) * 1e3,
+            decode_ms=decode_ms,
+            motion_ms=(perf_counter() - start) * 1e3,
             mismatch=followed.mismatch,
         )

@@ -60,8 +60,8 @@ def run(
     """Segment VIDEO: a file, an image, a directory of images, a URL, /dev/video0, or - for standard input.
 
     Images can also be named by a pattern in quotes, as 'frames/*.png' or frames/%05d.jpg; their label maps have their
-    names. Outputs appear whole, under their names, when they are done; after Ctrl-C, SIGTERM or SIGHUP, and when a live
-    source is lost, they hold what was done.
+    names. Outputs appear whole, under their names, when they are done; after Ctrl-C, SIGTERM or SIGHUP, and when the
+    source is lost or cannot be read any further, they hold what was done.
     """
     from arseg_edge.runtime.source.open_source import open_source
 
@@ -85,7 +85,7 @@ def run(
         try:
             _run(segmenter, source, output, labels, frames, opacity, summary)
         except (KeyboardInterrupt, SourceError) as error:
-            if isinstance(error, SourceError) and not (source.live or (strict and summary.frames)):
+            if isinstance(error, SourceError) and not (source.live or summary.frames):
                 raise
             summary.interrupted = True
             # A video of no frames is not written.
@@ -119,7 +119,7 @@ def _run(
                     if source.strict:
                         _check_whole(source)
             except SourceError as error:
-                if not (source.live or source.strict) or not summary.frames:
+                if not summary.frames:
                     raise
                 lost = error  # raised when the outputs are whole
             check_interrupt()

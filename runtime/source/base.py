@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Final
 
@@ -18,7 +19,11 @@ NOMINAL_RATE: Final = Fraction(25)
 
 
 class Source(ABC):
-    """An opened source; a context manager, to be read once."""
+    """An opened source; a context manager, to be read once.
+
+    Where reading was left early, ``frames`` can be called again: a video goes on about where it was left, anything else
+    from its start. Frames are then counted from 0 again.
+    """
 
     name: str
     codec: str | None = None
@@ -44,6 +49,8 @@ class Source(ABC):
     """Whether what cannot be read ends it, instead of being left out; to be set before reading."""
     reconnects: int = 0
     """How often a live source was lost and found again, so far."""
+    waited: float = 0.0
+    """Seconds spent waiting for data that had not come, so far."""
 
     @cached_property
     def incidents(self) -> Incidents:
@@ -61,8 +68,24 @@ class Source(ABC):
             SequenceError: after ``close``.
         """
 
+    def timed_frames(self) -> Iterator[tuple[DecodedFrame, float]]:
+        """Each frame with the milliseconds that reading and decoding took, without waiting for data.
+
+        Raises: as ``frames``.
+        """
+        frames = self.frames()
+        while True:
+            start, waited = perf_counter(), self.waited
+            frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame, (perf_counter() - start - (self.waited - waited)) * 1e3
+
     def interrupt(self) -> None:  # noqa: B027 - most sources never wait
-        """Make ``frames`` end soon where it waits for data; the only method that any thread may call."""
+        """Make ``frames`` end soon where it waits for data, until ``resume``; any thread may call these two."""
+
+    def resume(self) -> None:  # noqa: B027 - most sources never wait
+        """Let ``frames`` be called again after ``interrupt``: reading goes on with what comes next."""
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Release what is open; safe to call twice and in the middle of ``frames``."""

@@ -25,8 +25,8 @@ from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
 log = logging.getLogger(__name__)
 
-_LONGEST_GAP: Final = 100
-"""Failures to read a packet, one right after the other, that end a damaged file."""
+LONGEST_GAP: Final = 100
+"""Failures to read a packet, one right after the other, after which a damaged file is given up."""
 
 _ARRIVAL_TIME_BASE: Final = Fraction(1, 90_000)
 
@@ -188,7 +188,8 @@ class VideoSource(DecodedSource):
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         failures = 0
-        while failures < _LONGEST_GAP:
+        loss: SourceError | None = None
+        while loss is None:
             self._check_open()
             try:
                 for packet in read_packets(self._container, self._track.stream):
@@ -201,10 +202,17 @@ class VideoSource(DecodedSource):
                 if failures == 1:
                     log.warning("%s: damaged (%s); reading on behind it", self.name, error.strerror)
                 self._broken = True
+                if failures == LONGEST_GAP:
+                    loss = SourceError(
+                        f"{self.name}: damaged, and nothing could be read in {failures} attempts behind that; "
+                        "repair it, or give another copy"
+                    )
             except av.error.FFmpegError as error:
                 reason = error.strerror or type(error).__name__
-                raise SourceError(f"{self.name}: reading failed ({reason}); is it still there?") from None
-        yield None
+                loss = SourceError(f"{self.name}: reading failed ({reason}); is it still there?")
+        yield None  # what the decoder holds back comes out first
+        if loss is not None:
+            raise loss
 
     def _check_open(self) -> None:
         # PyAV itself would go on reading from memory that is no longer its own.
