@@ -38,8 +38,8 @@ class MotionFrame:
     distance: int
     """Frames since the last keyframe; 0 on a keyframe."""
     decode_ms: float
-    """Milliseconds that reading and decoding took, without the conversion to RGB, and without waiting for data of a live
-    source that had not come."""
+    """Milliseconds that reading and decoding took, without the conversion to RGB, and without waiting for data that a
+    live source had not sent."""
     motion_ms: float
     """Milliseconds that finding the motion took."""
     mismatch: float
@@ -64,6 +64,11 @@ class MotionFrame:
     def pts(self) -> int:
         """The steady time in units of ``time_base``; rises from frame to frame (``source/clock.py``)."""
         return self.decoded.pts
+
+    @property
+    def dropped(self) -> int:
+        """Frames of a live source left out right before this one, since reading fell behind (``source/backlog.py``)."""
+        return self.decoded.dropped
 
     @property
     def time_base(self) -> Fraction:

@@ -11,20 +11,18 @@ import atexit
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import av
 from av.container import InputContainer
-from av.packet import Packet
-from av.video.stream import VideoStream
 
 from arseg_edge.errors import SourceError
+from arseg_edge.runtime.source.backlog import Backlog, Waited
 from arseg_edge.runtime.source.track import Track, read_packets, video_track
 
 READ_AHEAD: Final = 256
-"""Packets that wait to be decoded; with so many, reading waits too."""
+"""Packets that wait to be decoded; with so many, reading waits too, unless the source is live."""
 
 ANALYSIS: Final = 2.0
 """Seconds of the stream that FFmpeg may look at to find out what it is."""
@@ -50,14 +48,20 @@ class Connection:
         options: dict[str, str],
         timeout: float | None,
         watched: bool,
+        interrupted: threading.Event,
         silent: bool = False,
     ) -> None:
-        """``silent``: FFmpeg opens it though nobody may be there, so that only a packet proves the contrary."""
+        """Begin to open it.
+
+        ``interrupted``: while it is set, nobody waits for anything (``wake`` after setting it).
+        ``silent``: FFmpeg opens it though nobody may be there, so that only a packet proves the contrary.
+        """
         self._location, self._name = location, name
         self._format, self._options, self._timeout, self._watched = format, options, timeout, watched
         self._silent = silent
         self._changed = threading.Condition()
-        self._waiting: deque[Packet[VideoStream]] = deque()
+        self._interrupted = interrupted
+        self._waiting = Backlog()
         self._track: Track | None = None
         self._error: BaseException | None = None
         self._ended = self._abandoned = False
@@ -72,7 +76,7 @@ class Connection:
         Raises:
             SourceError: no answer in time.
             CodecError: nothing here decodes it.
-            Interrupted: abandoned.
+            Interrupted: nobody waits any more.
             FFmpegError, OSError: what FFmpeg says.
         """
         with self._changed:
@@ -85,14 +89,19 @@ class Connection:
                 raise self._error or SourceError(f"{self._name}: no video stream in it; give a source that has one")
             return self._track
 
-    def packets(self) -> Iterator[Packet[VideoStream]]:
-        """All packets until the stream ends; the ``opaque`` of each is the time when it came in.
+    def packets(self, *, live: bool) -> Iterator[Waited]:
+        """All packets until the stream ends, those of a ``live`` one without what is left out (``backlog.py``).
+
+        The ``opaque`` of each is the time when it came in.
 
         Raises:
             SourceError: nothing came for too long.
-            Interrupted: abandoned.
+            Interrupted: nobody waits any more.
             FFmpegError, OSError: what FFmpeg says.
         """
+        with self._changed:
+            self._waiting.live = live
+            self._changed.notify_all()
         while True:
             with self._changed:
                 self._wait(lambda: bool(self._waiting), self._timeout, "no data")
@@ -100,9 +109,14 @@ class Connection:
                     if self._error is not None:
                         raise self._error
                     return
-                packet = self._waiting.popleft()
+                waited = self._waiting.take(time.monotonic())
                 self._changed.notify_all()
-            yield packet
+            yield waited
+
+    def wake(self) -> None:
+        """End the waiting of others, after setting ``interrupted``. Any thread may call it."""
+        with self._changed:
+            self._changed.notify_all()
 
     def abandon(self) -> None:
         """End all waiting; the thread closes the container as soon as FFmpeg returns. Any thread may call it."""
@@ -121,9 +135,12 @@ class Connection:
         self._thread.join(2 * self._timeout if self._watched and self._timeout is not None else _MOMENT)
 
     def _wait(self, ready: Callable[[], bool], timeout: float | None, lack: str) -> None:
-        if not self._changed.wait_for(lambda: ready() or self._ended or self._abandoned, timeout):
+        def unwanted() -> bool:
+            return self._abandoned or self._interrupted.is_set()
+
+        if not self._changed.wait_for(lambda: ready() or self._ended or unwanted(), timeout):
             raise SourceError(f"{self._name}: {lack} for {timeout:g} s; check the address, the sender and the network")
-        if self._abandoned:
+        if unwanted():
             raise Interrupted
 
     def _run(self) -> None:
@@ -153,10 +170,10 @@ class Connection:
         for packet in read_packets(container, track.stream):
             packet.opaque = time.monotonic()
             with self._changed:
-                self._changed.wait_for(lambda: len(self._waiting) < READ_AHEAD or self._abandoned)
+                self._changed.wait_for(lambda: self._waiting.live or len(self._waiting) < READ_AHEAD or self._abandoned)
                 if self._abandoned:
                     return
-                self._waiting.append(packet)
+                self._waiting.put(packet)
                 self._changed.notify_all()
 
 

@@ -42,6 +42,9 @@ class DecodedFrame:
     """No other frame is predicted from it."""
     discontinuity: bool = False
     """Something between this frame and the one before was lost, could not be decoded, or is not shown."""
+    dropped: int = 0
+    """Frames of a live source left out right before this one, since reading fell behind (``backlog.py``); they are
+    counted in ``index``."""
     lost_reference: bool = False
     """The frame that it was predicted from was lost, or is not shown."""
     corrupt: bool = False

@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import CodecError, SequenceError, SourceError
+from arseg_edge.runtime.source.backlog import Waited
 from arseg_edge.runtime.source.connection import ANALYSIS, Connection, Interrupted
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.location import STANDARD_INPUT, for_ffmpeg, local_path, protocol, shown
@@ -51,7 +52,8 @@ class NetworkSource(DecodedSource):
     """A URL, a capture device, a session description (``.sdp``), a pipe, or standard input.
 
     A live one that is lost is looked for again, after growing pauses. The first frame of what is found is marked
-    as a discontinuity; its timestamp follows on the last one by the time that passed.
+    as a discontinuity; its timestamp follows on the last one by the time that passed. Of a live one that is read too
+    slowly, frames are left out (``backlog.py``).
     """
 
     def __init__(self, location: str, *, timeout: float | None = None, pauses: tuple[float, ...] = PAUSES) -> None:
@@ -63,6 +65,8 @@ class NetworkSource(DecodedSource):
         self._timeout = TIMEOUT if timeout is None and self._scheme != "pipe" else timeout
         self._interrupted = threading.Event()
         self._closed = False
+        self._loss: str | None = None
+        """Why it is to be looked for again."""
         self._came = time.monotonic()
         """When the last packet did."""
         self._connection = self._connect()
@@ -90,6 +94,7 @@ class NetworkSource(DecodedSource):
             timeout=self._timeout,
             # HLS asks for the next segment again and again, and a session waits for packets that nobody may send.
             watched=self._scheme in ("http", "https", "sdp"),
+            interrupted=self._interrupted,
             silent=self._scheme == "sdp",
         )
 
@@ -129,11 +134,14 @@ class NetworkSource(DecodedSource):
         self._check_open()
         try:
             while True:
+                if self._loss is not None:
+                    self._reconnect()
                 loss: SourceError | None = None
                 try:
-                    for packet in self._connection.packets():
+                    for waited in self._awaited():
                         self._came = time.monotonic()
-                        yield self._checked(packet)
+                        self._take(waited)
+                        yield self._checked(waited.packet)
                         self._check_open()
                 except SourceError as error:
                     if isinstance(error, CodecError):
@@ -146,39 +154,57 @@ class NetworkSource(DecodedSource):
                     if loss is not None:
                         raise loss
                     return
-                self._reconnect(loss)
+                self._loss = "the sender ended it" if loss is None else self._without_name(loss)
         except Interrupted:
             self._check_open()
             raise
 
-    def _reconnect(self, loss: SourceError | None) -> None:
+    def _awaited(self) -> Iterator[Waited]:
+        """What comes through the connection, while ``waited`` counts how long that takes."""
+        # A playlist's packets come by the segment, so that all wait but the first; and FFmpeg itself leaves out
+        # segments that are no longer offered.
+        packets = self._connection.packets(live=self.live and not self._track.segmented)
+        while True:
+            with self._waiting():
+                waited = next(packets, None)
+            if waited is None:
+                return
+            yield waited
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.waited += time.perf_counter() - start
+
+    def _reconnect(self) -> None:
         """Find the source again.
 
         Raises:
             SourceError: not found.
             Interrupted: nobody wants it any more.
         """
-        reason = "the sender ended it" if loss is None else self._without_name(loss)
         for attempt, pause in enumerate(self._pauses, 1):
             self._connection.abandon()
             log.warning(
                 "%s: lost (%s); attempt %d of %d to reconnect in %g s",
-                *(self.name, reason, attempt, len(self._pauses), pause),
+                *(self.name, self._loss, attempt, len(self._pauses), pause),
             )
-            if self._interrupted.wait(pause):
-                raise Interrupted
-            self._connection = self._connect()
-            if self._interrupted.is_set():  # in between: the one who interrupts saw the connection before
-                self._connection.abandon()
             try:
-                track = self._track_of(self._connection)
+                with self._waiting():
+                    if self._interrupted.wait(pause):
+                        raise Interrupted
+                    self._connection = self._connect()
+                    track = self._track_of(self._connection)
             except CodecError:
                 raise
             except SourceError as error:
-                reason = self._without_name(error)
+                self._loss = self._without_name(error)
                 continue
             self._follow(track)
-            self._broken = True
+            self._loss, self._broken = None, True
             self._clock.restart(time.monotonic() - self._came)
             self.reconnects += 1
             log.warning("%s: reconnected (%d times so far)", self.name, self.reconnects)
@@ -194,11 +220,16 @@ class NetworkSource(DecodedSource):
 
     def interrupt(self) -> None:  # noqa: D102 - as in the base class
         self._interrupted.set()
-        self._connection.abandon()
+        self._connection.wake()
+
+    def resume(self) -> None:  # noqa: D102 - as in the base class
+        if not self._closed:
+            self._interrupted.clear()
 
     def close(self) -> None:  # noqa: D102 - as in the base class
         self._closed = True
         self.interrupt()
+        self._connection.abandon()
         self._connection.join()
 
 

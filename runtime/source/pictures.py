@@ -34,6 +34,10 @@ class Pictures:
         """Go on with another stream, as after a reconnection."""
         self._codec, self._order, self._sequence, self._reordered = codec, ShownOrder(), 0, False
 
+    def skip(self) -> None:
+        """Pictures are left out on purpose, so that the next one follows on none."""
+        self._order = ShownOrder()
+
     def frame(
         self,
         picture: av.VideoFrame,
@@ -44,6 +48,7 @@ class Pictures:
         coded: Coded | None = None,
         delayed: bool = False,
         discontinuity: bool = False,
+        dropped: int = 0,
         arrived: float | None = None,
         sample_aspect_ratio: Fraction | None = None,
         decoder: VideoCodecContext | None = None,
@@ -58,6 +63,7 @@ class Pictures:
             coded: what its packet says of it; None where that is not known.
             delayed: the decoder keeps pictures back in case that later ones are shown before them.
             discontinuity: something between this frame and the one before was lost.
+            dropped: frames left out right before this one.
             arrived: when its data came in.
             sample_aspect_ratio: a pixel's width over its height, as decoded.
             decoder: that the picture came from.
@@ -116,6 +122,7 @@ class Pictures:
             references=None if coded is None else coded.references,
             droppable=coded is not None and coded.droppable,
             discontinuity=discontinuity or place.discontinuity,
+            dropped=dropped,
             lost_reference=place.lost_reference,
             corrupt=corrupt,
             arrived=arrived,

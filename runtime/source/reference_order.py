@@ -186,6 +186,11 @@ class CodedOrder:
         self._suspects -= settled
         return len(settled - self._concealed)
 
+    @property
+    def next_number(self) -> int:
+        """``Coded.number`` of the next packet."""
+        return self._number + 1
+
     def _time(self, packet: Packet[VideoStream]) -> int | None:
         """When it is to be decoded; when it is shown, where the container tells nothing else of any packet."""
         if self._timed or packet.dts is None:
@@ -201,6 +206,13 @@ class CodedOrder:
             self._unread += 1
         self._expected.discard(coded.number)
         self._absent(coded)
+
+    def skip(self) -> None:
+        """Packets are left out on purpose: the next one does not follow on the last, and nothing is missing."""
+        self._rhythm.interrupt()
+        self._torn, self._doubtful = False, None
+        if self._h264 is not None:
+            self._h264.skip()
 
     def came(self, coded: Coded, *, concealed: bool) -> int:
         """The packet's picture came out, with or without parts that the decoder had to conceal.
@@ -331,6 +343,10 @@ class _H264:
     def lose(self) -> None:
         """The last reference picture is not there, or was not shown."""
         self._lost = True
+
+    def skip(self) -> None:
+        """Pictures are left out: the next frame_num says nothing."""
+        self._last_number, self._early = None, 0
 
     def take(self, payload: bytes, coded: Coded, missing: int) -> Coded:
         """What the packet says; ``missing``: pictures before it by the stream's rhythm."""

@@ -39,6 +39,8 @@ class Track:
     frame_count: int | None
     bounded: bool
     """It says how long or how large it is; a camera does not."""
+    segmented: bool
+    """It comes in segments, each of many pictures at a time."""
     timed: bool
     """It has times of its own; elementary streams have none, and the demuxer's are invented."""
     reordered: bool
@@ -95,6 +97,7 @@ def video_track(container: InputContainer, name: str) -> Track:
         time_base=time_base,
         frame_count=stream.frames or _estimate(container, stream, rate, time_base),
         bounded=container.duration is not None or (container.size > 0 and container.format.name not in _PLAYLISTS),
+        segmented=container.format.name in _PLAYLISTS,
         timed=timed,
         first_shape=decoder.sample_aspect_ratio or None,
         reordered=reordered,

@@ -12,10 +12,12 @@ from typing import Final
 import av
 import av.error
 from av.packet import Packet
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from arseg_edge.errors import ArsegError, CodecError, SequenceError, SourceError
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
+from arseg_edge.runtime.source.backlog import Waited
 from arseg_edge.runtime.source.base import Source
 from arseg_edge.runtime.source.clock import Clock, StreamTimes, rescaled
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 LONGEST_GAP: Final = 100
 """Failures to read a packet, one right after the other, after which a damaged file is given up."""
+
+_LEADING: Final = 32
+"""Packets behind a random-access point among which B-frames can be that are shown before it."""
 
 _ARRIVAL_TIME_BASE: Final = Fraction(1, 90_000)
 
@@ -43,6 +48,12 @@ class DecodedSource(Source):
         self._pictures = Pictures(self.incidents)
         self._broken = False
         """Something was lost since the last frame."""
+        self._late = False
+        """Pictures are left out, for now."""
+        self._dropped = self._skipped = 0
+        """Pictures left out since the last frame; packets left out that are not counted among them yet."""
+        self._resumed: int | None = None
+        """The packet at which decoding went on after that, while its picture has not come out."""
 
     def _start(self, track: Track) -> None:
         """Take over what a track says of itself."""
@@ -101,8 +112,11 @@ class DecodedSource(Source):
                 if coded is not None:
                     self._coded.fail(coded)
                 continue
+            index += self._skipped
+            self._dropped, self._skipped = self._dropped + self._skipped, 0
             for picture in pictures:
-                yield self._frame(picture, index)
+                if self._is_wanted(picture):
+                    yield self._frame(picture, index)
                 index += 1
         self._end_coded()
         if index == 0 and (refused or self._broken):
@@ -112,6 +126,32 @@ class DecodedSource(Source):
             )
         if index == 0:
             raise SourceError(f"{self.name}: no frames in it; check that the file is complete")
+
+    def _take(self, waited: Waited) -> None:
+        """Prepare for a packet of a live source."""
+        self._late = waited.late
+        if waited.skipped:
+            self._skipped += waited.skipped
+            self._coded.skip()
+            self._resumed = self._coded.next_number
+
+    def _is_wanted(self, picture: av.VideoFrame) -> bool:
+        """Whether a picture becomes a frame, or is left out since reading fell behind."""
+        coded = picture.opaque if isinstance(picture.opaque, Coded) else None
+        early = False
+        if self._resumed is not None and coded is not None:
+            # B-frames shown before a random-access point are predicted from what was left out, too.
+            led = PictureType(picture.pict_type) in (PictureType.B, PictureType.BI)
+            early = coded.number < self._resumed or (led and coded.number < self._resumed + _LEADING)
+            if not early:
+                self._resumed, self._broken = None, True
+        if not early and not self._late:
+            return True
+        if coded is not None:
+            self.incidents.note("missing", self._coded.came(coded, concealed=False))
+        self._dropped, self._broken = self._dropped + 1, True
+        self._pictures.skip()
+        return False
 
     @abstractmethod
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
@@ -129,6 +169,7 @@ class DecodedSource(Source):
         if coded is not None:
             self.incidents.note("missing", self._coded.came(coded, concealed=picture.is_corrupt))
         broken, self._broken = self._broken, False
+        dropped, self._dropped = self._dropped, 0
         return self._pictures.frame(
             picture,
             index,
@@ -139,6 +180,7 @@ class DecodedSource(Source):
             # and MPEG-2 announces a reordering delay even without any B-frame.
             delayed=self.codec == "h264" and bool(self._track.decoder.has_b_frames),
             discontinuity=broken,
+            dropped=dropped,
             arrived=coded.arrived if self.live and coded is not None else None,
             sample_aspect_ratio=self._track.pixel_shape(),
             decoder=self._track.decoder,
