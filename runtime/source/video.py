@@ -134,6 +134,11 @@ class DecodedSource(Source):
             self._skipped += waited.skipped
             self._coded.skip()
             self._resumed = self._coded.next_number
+            if not waited.packet.is_keyframe:
+                # H.264's decoder would make up pictures for the gap, and keep others back for them. What it still holds
+                # goes with the rest.
+                self._skipped += self._coded.end()
+                self._track.decoder.flush_buffers()
 
     def _is_wanted(self, picture: av.VideoFrame) -> bool:
         """Whether a picture becomes a frame, or is left out since reading fell behind."""

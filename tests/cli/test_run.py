@@ -6,6 +6,8 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from conftest import FRAMES, Command
 
 import arseg_edge
 from arseg_edge.runtime.inference.providers import CUDA
+from arseg_edge.runtime.source import video
+from arseg_edge.runtime.source.track import read_packets
 
 
 def video_times(path: Path) -> list[float]:
@@ -243,6 +247,25 @@ def test_strict_stops_at_a_damaged_video(arseg: Command, tiny_bundle: Path, clip
     assert done.code == 5
     assert "--strict stops there" in done.err.splitlines()[-1]
     assert 0 < len(video_times(tmp_path / "o.mp4")) <= whole.json["frames"]
+
+
+def test_a_video_that_cannot_be_read_to_its_end_fails_when_its_outputs_are_whole(
+    arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(container: Any, stream: Any) -> Iterator[Any]:
+        if container not in begun:
+            begun.append(container)
+            yield from islice(read_packets(container, stream), 5)
+        raise av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
+
+    begun: list[Any] = []
+    monkeypatch.setattr(video, "read_packets", damaged)
+    overlay, lines = tmp_path / "o.mp4", tmp_path / "f.jsonl"
+    done = arseg("run", clip, "-m", tiny_bundle, "-o", overlay, "--frames", lines)
+    assert done.code == 5
+    assert f"{clip}: damaged, and nothing could be read in {video.LONGEST_GAP} attempts" in done.err.splitlines()[-1]
+    assert len(lines.read_text().splitlines()) == len(video_times(overlay)) == 5
+    assert f"wrote {overlay}" in done.out
 
 
 def test_frames_on_standard_output(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from servers import HOST, free_port, http_server, rtsp_server, udp_sender
 from streams import encode, panning
 
 from arseg_edge.errors import ArsegError, SequenceError, SourceError
-from arseg_edge.runtime.read_motion import motion_frames
+from arseg_edge.runtime.read_motion import motion_frames, read_motion
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.network import NetworkSource
 from arseg_edge.runtime.source.open_source import open_source
@@ -44,6 +44,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return encode(tmp_path_factory.mktemp("live") / "v.h264", panning(COUNT, 96, 128, 2, 1), gop=5)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine, no frame is left out (``test_backlog.py`` has what is)."""
+    monkeypatch.setattr("arseg_edge.runtime.source.backlog.LATE", 1000.0)
 
 
 @pytest.fixture
@@ -441,6 +447,53 @@ def test_a_pause_before_reconnecting_can_be_interrupted(clip: Path) -> None:
         source.interrupt()
         reader.join(PATIENT / 2)
         assert not reader.is_alive()
+
+
+@pytest.mark.parametrize("when", ["before", "while it waits"])
+def test_a_source_that_was_interrupted_can_be_read_on(clip: Path, sending: threading.Event, when: str) -> None:
+    with udp_sender(clip.read_bytes(), sending=sending) as address, NetworkSource(address, timeout=PATIENT) as source:
+        first = list(islice(source.frames(), 5))
+        if when == "before":
+            source.interrupt()
+            assert list(source.frames()) == []
+        else:
+            sending.clear()
+            threading.Timer(0.2, source.interrupt).start()
+            list(source.frames())
+            sending.set()
+        source.resume()
+        second = list(islice(source.frames(), 30))
+        assert source.reconnects == 0
+    check_order(second)
+    assert second[0].pts > first[-1].pts
+
+
+def test_a_pause_that_was_interrupted_is_taken_up_again(clip: Path) -> None:
+    content = clip.read_bytes()
+    with (
+        http_server(lambda request: body(request, content, length=False)) as address,
+        NetworkSource(f"{address}/v.ts", timeout=PATIENT, pauses=(0.5,)) as source,
+    ):
+        threading.Timer(0.1, source.interrupt).start()
+        count = len(list(source.frames()))
+        source.resume()
+        # Where the first connection had ended, there is another one.
+        assert len(list(islice(source.frames(), COUNT))) == COUNT
+        assert count in (0, COUNT)
+        assert source.reconnects >= 1
+
+
+def test_frames_that_nobody_took_leave_no_connection_behind(clip: Path) -> None:
+    content = clip.read_bytes()
+    before = set(threading.enumerate())
+    with http_server(lambda request: body(request, content, length=False)) as address:
+        read_motion(f"{address}/v.ts").close()
+        forgotten = read_motion(f"{address}/v.ts")
+        del forgotten
+        readers = {each for each in threading.enumerate() if each.name == "arseg-edge reading"} - before
+        for reader in readers:
+            reader.join(PATIENT)
+        assert not any(reader.is_alive() for reader in readers)
 
 
 def test_the_thread_that_reads_ends(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

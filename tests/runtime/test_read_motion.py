@@ -177,6 +177,16 @@ def test_a_real_recording(shared: Callable[[str], Path]) -> None:
     assert all(bare == (reason is not None) for _, reason, bare in frames)
 
 
+def test_frames_that_nobody_took_leave_no_file_open(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.mp4", panning(3, 64, 64, 1, 0))
+    frames = read_motion(path)
+    assert [file for file in psutil.Process().open_files() if Path(file.path) == path]
+    frames.close()
+    forgotten = read_motion(path)
+    del forgotten
+    assert not [file for file in psutil.Process().open_files() if Path(file.path) == path]
+
+
 # Frames as objects
 
 
