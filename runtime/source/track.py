@@ -48,6 +48,8 @@ class Track:
     wrong where there are B-frames."""
     jumps: bool
     """In its kind of container times jump where recordings were joined."""
+    container_shape: Fraction | None
+    """A pixel's width over its height as the container has it, or else the decoder at the start."""
     first_shape: Fraction | None
     """A pixel's width over its height as the decoder had it at the start."""
 
@@ -59,7 +61,7 @@ class Track:
         now = self.decoder.sample_aspect_ratio or None
         if now is not None and now != self.first_shape:
             return now
-        return self.stream.sample_aspect_ratio or now
+        return self.container_shape or now
 
 
 def video_track(container: InputContainer, name: str) -> Track:
@@ -99,6 +101,8 @@ def video_track(container: InputContainer, name: str) -> Track:
         bounded=container.duration is not None or (container.size > 0 and container.format.name not in _PLAYLISTS),
         segmented=container.format.name in _PLAYLISTS,
         timed=timed,
+        # A stream is not to be asked when its container may be closed.
+        container_shape=stream.sample_aspect_ratio or None,
         first_shape=decoder.sample_aspect_ratio or None,
         reordered=reordered,
         jumps=bool(container.format.flags & _TIMES_JUMP),
