@@ -1,7 +1,7 @@
 """The names of the custom ONNX operators, shared by export, runtime and the native library.
 
-The operators themselves are described, one file each, in ``export/operators``; their native kernels
-stand under the same base names in ``runtime/native``.
+Each operator is described in a file of its own in ``export/operators/``. Its native kernel is the file of the same base
+name in ``runtime/native/kernels/``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a run's outputs go: the name that an overlay gets of itself, and names that would destroy something."""
+"""Where a run's outputs go: the overlay's default name, and the names that are refused since they destroy something."""
 
 from __future__ import annotations
 

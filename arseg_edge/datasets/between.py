@@ -1,9 +1,9 @@
 """The frames between two photographs of one drive, by optical flow.
 
-A simulated camera moves what one still shows; between two stills that were taken a second apart the world itself
-moved: cars came, pavements passed behind poles, the light changed. The first frame and the last one are the
-photographs as they are, the last one with its labels; the frames between them serve only to lead an encoder's motion
-from one to the other, and where flow goes astray it does as an encoder's motion would.
+A simulated camera moves what one still shows. Between two stills that were taken a second apart the world itself moved:
+cars came, pavements passed behind poles, the light changed. The first and the last frame are the photographs as they
+are, the last one with its labels. The frames between only lead an encoder's motion from one to the other. Where the
+flow is wrong, it is wrong in ways in which an encoder's motion is wrong, too.
 """
 
 from __future__ import annotations

@@ -3,12 +3,13 @@
 Where only stills are labelled, training still needs what a decoder gives: a keyframe some frames back, and
 the motion vectors between. The camera drives through the still: parts that are near (low in the picture, or at
 its sides) move more than those far away; it also turns, rolls and zooms; exposure drifts and every frame has noise
-of its own. What moves by itself is ``passing.py``'s. Nothing here knows the true motion: it is to be found
-by an encoder, with all its errors, as on a device.
+of its own. Things that move by themselves are added by ``passing.py``. The true motion is not recorded: an encoder
+finds the motion, with all its errors, as on a device.
 
-One frame is the still as it was taken; the others are looked up from it, each with the less likeness to a photograph
-the further it is away. Where that one is always the last, keyframes look worse than frames, and what is learnt is to
-trust them less than one should; where it is the first, the reverse. The last frame's labels are looked up likewise.
+One frame is the still as it was taken. All others are interpolated from it, and look less like a photograph the further
+they are away from it. If the still were always the last frame, every keyframe would look worse than its frame, and a
+network would learn to trust keyframes less than it should; if it were always the first, more. The last frame's labels
+are interpolated in the same way.
 """
 
 from __future__ import annotations

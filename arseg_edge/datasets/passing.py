@@ -1,8 +1,8 @@
 """Things that pass in front of the camera: cut out of labelled stills, and set moving in a clip made of another.
 
-What a still shows moves together, as seen by a simulated camera. On a road some things go their own way: they cover
-what the keyframe showed, and uncover what it did not, and motion vectors are wrong around them. Only where training
-has seen that does it learn when not to believe the keyframe.
+Under a simulated camera all of a still moves together. On a road some things move by themselves: they cover what the
+keyframe showed, they uncover what it did not show, and motion vectors are wrong around them. A network learns when not
+to trust the keyframe only if training shows it such things.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The keyframe interval and the LR scale that a video calls for, by how far AR agrees with HR on it.
 
-An interval of L is good as long as AR, at every distance up to L − 1, gives as large a share of the pixels the class
-that HR gives them as is asked for. Of the scales, each with its longest such interval, the fastest is advised.
+AR is HR on keyframes with LR and CReFF on the frames between. An interval of L frames is good where, at every distance
+from the keyframe up to L − 1, AR gives at least the wanted share of the pixels the class that HR gives them. Each LR
+scale is taken with its longest such interval, and the fastest scale is advised.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from arseg_edge.evaluation.agreement import Branch, Comparison
 
 AGREEMENT: Final = 90.0
-"""Percent of the pixels: where good networks are right on about nine in ten, no more change than are wrong anyway."""
+"""Percent of the pixels. Good networks are right on about nine pixels in ten: no more change than are wrong anyway."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """How far AR agrees with HR on every frame of a video without labels, and what it saves there.
 
-HR runs on every frame, and LR alone and AR beside it on those between keyframes; keyframes are as far apart as the
-video and the longest interval allow, so that agreement is seen at every distance up to there. Then both are timed as
-streams (``stream_times.py``).
+AR is HR on keyframes with LR and CReFF on the frames between. HR runs on every frame; between keyframes LR alone and AR
+run too, and their labels are compared with HR's. Keyframes are as far apart as the video and the longest interval
+allow, so that every distance up to there is measured. Then HR and AR are timed as streams (``stream_times.py``).
 """
 
 from __future__ import annotations

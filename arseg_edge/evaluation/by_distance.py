@@ -1,8 +1,8 @@
 """Accuracy on real bitstreams, by the distance from the keyframe: HR on every frame, LR alone, and AR.
 
-Every sequence is read once for every alignment of the keyframes to the labels (``clips.py``), so that each labelled
-frame is met at each distance. Networks run only on labelled frames, on the frames before them (for the temporal
-consistency), and on keyframes that one of these hangs on.
+AR is HR on keyframes with LR and CReFF on the frames between. Every sequence is read once for every alignment of the
+keyframes to the labels (``clips.py``), so that each labelled frame is measured at each distance. Networks run only on
+labelled frames, on the frame before each (for the temporal consistency), and on the keyframes of both.
 """
 
 from __future__ import annotations

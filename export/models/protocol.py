@@ -11,7 +11,7 @@ A network of one's own is an ``nn.Module`` that splits in front of its last laye
         def feature(self, image: Tensor) -> Tensor:
             return self.body(image)
 
-    SMALL = Family("small", ClassSet(names, colours), channels=16, stride=4, network=Small)
+    SMALL = Family("small", ClassSet(names, colours), channels=16, stride=4, network=Small, align_corners=False)
 
 As a ``Family`` (``export/families.py``) it serves at both resolutions: as it is on keyframes, and with a
 ``CReFF`` of its own, under the name ``fuse_attention``, on the frames between.

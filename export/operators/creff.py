@@ -14,7 +14,7 @@ Attributes: ``sampling`` and ``kernel_size`` as in ``MotionWarp`` and ``LocalAtt
 which the body's convolutions need to know.
 
 As one operator it can run over bands of rows that stay in the cache: for features at full resolution a
-tensor not written is the time that counts. The kernel is ``runtime/native/creff.cc``.
+tensor not written is the time that counts. The kernel is ``runtime/native/kernels/creff.cc``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ with a mask in between: four times the multiply-adds of the definition, yet fast
 matrix products are; and it walks over one row of tiles at a time, so that memory stays bounded at any size.
 The loop is a ``Scan`` whose body takes no value from around it: not every runtime allows that.
 
-The kernel is ``runtime/native/local_attention.cc``.
+The kernel is ``runtime/native/kernels/local_attention.cc``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Attribute ``sampling`` names the rule:
     centres, and the sampling point is (x + dx, y + dy). Bilinear, the border repeats. A component of the
     motion that is not a number counts as zero, an infinite one reaches the border.
 
-The kernel is ``runtime/native/motion_warp.cc``.
+The kernel is ``runtime/native/kernels/motion_warp.cc``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Contract (domain ``arseg``, version 1)
 
 Attributes ``mean_r``, ``mean_g``, ``mean_b``, ``std_r``, ``std_g``, ``std_b``: floats, for values in 0 … 1.
 
-The kernel is ``runtime/native/normalize_image.cc``.
+The kernel is ``runtime/native/kernels/normalize_image.cc``.
 """
 
 from __future__ import annotations

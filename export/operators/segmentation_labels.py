@@ -10,7 +10,7 @@ Contract (domain ``arseg``, version 1)
 A log-softmax before the resizing, as in PSPNet for CamVid, would subtract the same number from all of a
 pixel's logits, and the resizing would keep it the same: it never changes a label and is left out.
 
-The kernel is ``runtime/native/segmentation_labels.cc``; it never holds logits at full resolution.
+The kernel is ``runtime/native/kernels/segmentation_labels.cc``; it never holds logits at full resolution.
 """
 
 from __future__ import annotations

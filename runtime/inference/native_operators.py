@@ -1,4 +1,4 @@
-"""The native library as sessions use it: whether ONNX Runtime takes it, and for which providers it is any good."""
+"""The native library as sessions use it: whether ONNX Runtime takes it, and which providers it helps."""
 
 from __future__ import annotations
 

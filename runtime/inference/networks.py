@@ -158,8 +158,8 @@ class Networks:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"a bundle of format 1 gives labels of {labels.shape[0]}x{labels.shape[1]}, which are enlarged to "
-                f"{size[0]}x{size[1]} with stairs: make it one of format 2 by `arseg-edge export --upgrade`",
+                f"a bundle of format 1 gives labels of {labels.shape[0]}x{labels.shape[1]}; enlarged to "
+                f"{size[0]}x{size[1]} their edges show steps: renew the bundle by `arseg-edge export --upgrade`",
                 OldFormatWarning,
                 stacklevel=2,
             )

@@ -1,8 +1,8 @@
-"""The native library, built from the C++ beside this file: kernels for ONNX Runtime, and parts of motion.
+"""The native library, built from the C++ beside this file: kernels for ONNX Runtime, parts of motion, moved labels.
 
-It is optional. Every operator is in the model as a function of standard ONNX operators too, and motion is in Python
-too; they run where the library was not built, where ``ARSEG_EDGE_NATIVE=0`` turns it off, and where it does not load,
-is refused by ONNX Runtime, or was built from other sources; then one warning says so.
+It is optional. Every operator is also in the model, as a function of standard ONNX operators; motion and moved labels
+are also in Python. These serve where the library was not built or ``ARSEG_EDGE_NATIVE=0`` turns it off. They also serve
+where it does not load, is refused by ONNX Runtime, or was built from other sources; then one warning says why.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAME = f"libarseg_ops{_SUFFIX}"
 
 
 class NativeLibraryWarning(UserWarning):
-    """The native library is there, and is not fit for use."""
+    """The native library is there, but cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class NativeState:
 
 
 def library_path() -> Path | None:
-    """The library to register with a session, or ``None`` where it is turned off, missing, or not fit for use.
+    """The library to register with a session, or ``None`` where it is turned off, missing, or cannot be used.
 
-    ``ARSEG_EDGE_NATIVE=0`` turns it off; the variable is read at each call. Of a library that is there and not fit
-    for use a :class:`NativeLibraryWarning` tells once.
+    ``ARSEG_EDGE_NATIVE=0`` turns it off; the variable is read at each call. A library that is there but cannot be used
+    causes one :class:`NativeLibraryWarning`.
     """
     path = None if _turned_off() else _find()
     if path is None:

@@ -39,7 +39,7 @@ class Guards:
     """
 
     intra: float = 0.7
-    """Blocks that the codec did not predict from another frame, where motion hangs on its vectors alone."""
+    """Blocks that the codec did not predict from another frame; matters where its vectors alone give the motion."""
     mismatch: float = 0.4
     """Pixels that do not show what the keyframe shows at the place they were followed to."""
     cut: float = 0.16
@@ -65,7 +65,7 @@ class Link:
     lost_reference: bool = False
     corrupt: bool = False
     intra_share: float = 0.0
-    """Share of the blocks that were not predicted from another frame; 0 where motion does not hang on vectors alone."""
+    """Share of the blocks that were not predicted from another frame; 0 where pixels help to find motion."""
 
 
 def check_interval(interval: int) -> None:

@@ -1,4 +1,4 @@
-"""Decoded pictures become frames: the one place that reads what a picture says of itself, for every source."""
+"""Decoded pictures become frames: the one place that reads what a picture says about itself, for every source."""
 
 from __future__ import annotations
 

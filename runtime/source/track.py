@@ -1,4 +1,4 @@
-"""The video stream of an opened container: which one, and what it says of itself."""
+"""The video stream of an opened container: which one is used, and what it says about itself."""
 
 from __future__ import annotations
 
