@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -13,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import Bundle
-from arseg_edge.errors import FrameError, SequenceError, SizeError, UsageError
+from arseg_edge.errors import SequenceError, SizeError
 from arseg_edge.manifest import ClassInfo, Manifest
-from arseg_edge.results import Result, Speed
+from arseg_edge.results import Branch, Result, Speed
 from arseg_edge.runtime.adaptive import GroupRunner, ReadyGroup, ready_groups
-from arseg_edge.runtime.inference.checks import check_frame, checked_motion
 from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import Networks
@@ -27,7 +25,7 @@ from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, OneSide, ScheduledFrame
 from arseg_edge.runtime.source.iterable import IterableSource
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
-from arseg_edge.runtime.source.resizing import resized_picture
+from arseg_edge.runtime.steps import Steps
 from arseg_edge.runtime.stream import ResultStream
 from arseg_edge.runtime.tied_frames import tied_frames
 
@@ -39,9 +37,6 @@ Schedule = Literal["adaptive", "paper"]
 
 LOOKS: Final = 3
 """Without a future, the LR network sees a frame at least every so many."""
-
-_STEP_TIME_BASE: Final = Fraction(1, 25)
-"""A caller who decodes has times of their own; results of ``step`` count at a nominal rate."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +70,7 @@ class Segmenter:
         self._networks = networks
         self._settings = settings
         self._network_size = network_size(bundle.manifest, bundle.path.name, settings.size, resize=settings.resize)
-        self._state = KeyframeState(networks)
-        """Of the frames that ``step`` gets."""
-        self._steps = 0
-        self._since_keyframe = 0
-        self._frame_size: tuple[int, int] | None = None
+        self._steps = Steps(networks, self._network_size)
         self._closed = False
 
     @property
@@ -210,16 +201,21 @@ class Segmenter:
     def _run_frame(self, state: KeyframeState, ready: ReadyFrame) -> Result:
         frame = ready.frame
         size = frame.decoded.height, frame.decoded.width
-        labels, stage, milliseconds = _segment(state, ready.image, frame.motion, size)
+        start = perf_counter()
+        branch: Branch = "hr" if frame.motion is None else "lr"
+        if frame.motion is None:
+            seen = state.run_keyframe(ready.image, size)
+        else:
+            seen = state.run_nonkeyframe(ready.image, frame.motion, size)
         stages = {
             "decode": frame.decode_ms,
             "motion": frame.motion_ms,
             "convert": ready.convert_ms,
-            stage: milliseconds,
+            branch: (perf_counter() - start) * 1e3,
         }
         arrived = frame.decoded.arrived
         return Result(
-            labels=labels,
+            labels=seen.labels,
             index=frame.index,
             pts=frame.pts,
             time_base=frame.time_base,
@@ -235,7 +231,7 @@ class Segmenter:
             stream_pts=frame.stream_pts,
             sample_aspect_ratio=frame.decoded.sample_aspect_ratio,
             colour=frame.decoded.colour,
-            branch="hr" if frame.is_keyframe else "lr",
+            branch=branch,
         )
 
     def step(
@@ -244,74 +240,42 @@ class Segmenter:
         *,
         motion: NDArray[np.floating[Any]] | None = None,
         keyframe: bool = False,
+        branch: Branch | None = None,
     ) -> Result:
-        """Segment one frame that the caller decoded; the caller decides which frames are keyframes.
+        """Segment one frame that the caller decoded; the caller decides which branch makes the labels.
 
         Args:
             rgb: uint8 [H, W, 3].
             motion: [H, W, 2], pixels of ``rgb``, (dx, dy) from this frame to the last keyframe. A frame without it is a
                 keyframe: missing motion never passes for none.
             keyframe: run the HR network; then ``motion`` must be None.
+            branch: with ``motion`` ``"lr"`` (also None) runs the LR network with its fusion, and ``"moved"`` no
+                network at all: the keyframe's labels move along. ``"hr"`` is another word for ``keyframe``.
 
         Raises:
             FrameError: an array of the wrong kind or size, or motion that is not finite.
             SizeError: the bundle does not take frames of this size.
             SequenceError: ``motion`` before any keyframe, or a closed segmenter.
-            UsageError: both ``keyframe`` and ``motion``.
+            UsageError: both ``keyframe`` and ``motion``, or a branch that does not go with them.
 
         Example::
 
             first = segmenter.step(rgb, keyframe=True)
             second = segmenter.step(next_rgb, motion=displacement)
+            third = segmenter.step(one_more, motion=displacement_to_first, branch="moved")
         """
         self._check_open()
-        check_frame(rgb)
-        height, width = rgb.shape[:2]
-        size = self._network_size.of(height, width)
-        if motion is not None:
-            if keyframe:
-                raise UsageError("both keyframe=True and motion: a keyframe has none, leave one out")
-            if not self._state.has_keyframe:
-                raise SequenceError("motion before any keyframe: call step(rgb, keyframe=True) first")
-            if self._frame_size != (height, width):
-                raise FrameError(
-                    f"frame is {height}x{width} but the last keyframe was {{}}x{{}}: make it a keyframe".format(
-                        *(self._frame_size or (0, 0))
-                    )
-                )
-            motion = checked_motion(motion, height, width)
-        reason = None if motion is not None else "requested" if keyframe else "no-motion"
-        if motion is None and not keyframe and not self._state.has_keyframe:
-            reason = "first"
-        labels, stage, milliseconds = _segment(self._state, resized_picture(rgb, size), motion, (height, width))
-        index, self._steps = self._steps, self._steps + 1
-        self._since_keyframe = 0 if motion is None else self._since_keyframe + 1
-        self._frame_size = (height, width)
-        return Result(
-            labels=labels,
-            index=index,
-            pts=index,
-            time_base=_STEP_TIME_BASE,
-            is_keyframe=motion is None,
-            keyframe_reason=reason,
-            distance=self._since_keyframe,
-            motion_source=None if motion is None else "caller",
-            speed=Speed({stage: milliseconds}, self.provider, self.native),
-            picture=_Given(rgb),
-            branch="hr" if motion is None else "lr",
-        )
+        return self._steps.step(rgb, motion=motion, keyframe=keyframe, branch=branch)
 
     def reset(self) -> None:
         """Forget the keyframe of ``step`` and start counting anew."""
         self._check_open()
-        self._state.forget()
-        self._steps = self._since_keyframe = 0
-        self._frame_size = None
+        self._steps.reset()
 
     def close(self) -> None:
         """Let go of the networks and refuse further work; safe to call twice."""
         self._closed = True
-        self._state.forget()
+        self._steps.reset()
         self._networks.close()
 
     def __enter__(self) -> Segmenter:
@@ -330,27 +294,5 @@ class Segmenter:
             raise SequenceError("the segmenter is closed: load the bundle again")
 
 
-def _segment(
-    state: KeyframeState,
-    image: NDArray[np.uint8],
-    motion: NDArray[np.float32] | None,
-    labels_size: tuple[int, int],
-) -> tuple[NDArray[np.uint8], str, float]:
-    """Return labels, the stage that made them, and its milliseconds; ``image`` is what the branch takes."""
-    start = perf_counter()
-    if motion is None:
-        stage, labels = "hr", state.run_keyframe(image, labels_size).labels
-    else:
-        stage, labels = "lr", state.run_nonkeyframe(image, motion, labels_size).labels
-    return labels, stage, (perf_counter() - start) * 1e3
-
-
 def _nothing() -> None:
     pass
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A picture that is RGB already."""
-
-    rgb: NDArray[np.uint8]

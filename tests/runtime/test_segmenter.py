@@ -291,3 +291,35 @@ def test_files_that_are_no_bundle(tmp_path: Path, content: bytes | None, said: s
     with pytest.raises(BundleError, match=said) as raised:
         arseg_edge.load(path)
     assert str(path) in str(raised.value)
+
+
+# Labels that are moved along
+
+
+def test_moved_labels_are_the_keyframes_where_the_motion_leads(segmenter: Segmenter, pictures: list[Image]) -> None:
+    height, width = pictures[0].shape[:2]
+    keyframe = segmenter.step(pictures[0], keyframe=True)
+    motion = np.tile(np.array([5.0, -3.0], np.float32), (height, width, 1))
+    moved = segmenter.step(pictures[1], motion=motion, branch="moved")
+    rows, columns = np.clip(np.arange(height) - 3, 0, height - 1), np.clip(np.arange(width) + 5, 0, width - 1)
+    np.testing.assert_array_equal(moved.labels, keyframe.labels[rows][:, columns])
+    assert (moved.branch, moved.is_keyframe, moved.age, moved.distance) == ("moved", False, 1, 1)
+    assert list(moved.speed.milliseconds) == ["moved"]
+    after = segmenter.step(pictures[2], motion=np.zeros_like(motion), branch="lr")
+    assert (after.branch, after.age, after.distance) == ("lr", 0, 2)
+
+
+def test_a_branch_that_does_not_go_with_the_rest(segmenter: Segmenter, pictures: list[Image]) -> None:
+    motion = np.zeros((*pictures[0].shape[:2], 2), np.float32)
+    with pytest.raises(SequenceError, match="before any keyframe"):
+        segmenter.step(pictures[0], motion=motion, branch="moved")
+    segmenter.step(pictures[0], branch="hr")
+    for arguments, message in (
+        ({"branch": "moved"}, "without motion"),
+        ({"branch": "lr"}, "without motion"),
+        ({"branch": "hr", "motion": motion}, "leave one out"),
+        ({"branch": "lr", "keyframe": True}, "leave one out"),
+        ({"branch": "fast", "motion": motion}, "must be hr, lr or moved"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            segmenter.step(pictures[0], **arguments)
