@@ -110,10 +110,10 @@ def _check_branch(has_motion: bool, keyframe: bool, branch: Branch | None) -> No
         raise UsageError("both keyframe=True and motion: a keyframe has none, leave one out")
     if has_motion and branch == "hr":
         raise UsageError("both branch='hr' and motion: a keyframe has none, leave one out")
-    if not has_motion and branch in ("lr", "moved"):
-        raise UsageError(f"branch {branch!r} without motion: give the motion to the last keyframe")
     if keyframe and branch not in (None, "hr"):
         raise UsageError(f"both keyframe=True and branch {branch!r}: leave one out")
+    if not has_motion and branch in ("lr", "moved"):
+        raise UsageError(f"branch {branch!r} without motion: give the motion to the last keyframe")
 
 
 def _moved(anchor: Seen, motion: NDArray[np.float32]) -> Labels:
