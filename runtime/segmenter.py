@@ -36,7 +36,7 @@ Schedule = Literal["adaptive", "paper"]
 """Networks where the video asks for them and labels moved along between, or HR every interval and LR between."""
 
 LOOKS: Final = 3
-"""Without a future, the LR network sees a frame at least every so many."""
+"""The default of ``Settings.looks``."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Settings:
     schedule: Schedule = "adaptive"
     tolerance: float = TOLERANCE
     lookahead: bool = True
+    looks: int | None = LOOKS
+    """Without a future, the LR network sees a frame at least every so many; None: it never runs."""
     threads: int = 1
 
 
@@ -169,7 +171,7 @@ class Segmenter:
         if settings.lookahead and source.files:
             schedule = BothSides(settings.interval, settings.tolerance)
         else:
-            schedule = OneSide(settings.interval, settings.tolerance, LOOKS)
+            schedule = OneSide(settings.interval, settings.tolerance, settings.looks)
         frames = ready_groups(schedule.groups(tied_frames(source, settings.motion)), self._picture)
 
         def run(ready: ReadyGroup) -> Iterator[Result]:
