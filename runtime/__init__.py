@@ -1,8 +1,8 @@
 """The runtime side: a bundle and a video to labels, without PyTorch.
 
-The way of the data, file by file: ``source`` (frames and motion vectors) → ``motion`` (dense, chained to the
-keyframe) → ``schedule`` (key or not) → ``sessions`` (HR, or LR and CReFF) → ``segmenter`` (labels) →
-``sinks``.
+The way of the data, folder by folder: ``source`` (frames and motion vectors) → ``motion`` (where each part of a frame
+lies in other frames) → ``schedule`` (which frames a network sees) → ``inference`` (HR, or LR and CReFF) → ``labels``
+(moved along to all other frames) → ``sinks``. ``reports`` stands apart.
 """
 
 from arseg_edge.errors import ProviderError

@@ -63,7 +63,14 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="arseg-edge")
 def cli() -> None:
-    """Segment compressed video cheaply: AR-Seg with ONNX Runtime."""
+    """Give every pixel of every frame of a video its class, with ONNX Runtime.
+
+    HR, the high-resolution network, runs on keyframes. LR, the low-resolution network, runs on other frames; CReFF
+    fuses its feature with the keyframe's, which is moved along the video's motion vectors. Frames that no network sees
+    have labels that are moved along. AR is the method of AR-Seg: HR on keyframes, LR and CReFF on all others. The
+    distance of a frame is the number of frames since its keyframe, the interval the largest number from one keyframe to
+    the next.
+    """
 
 
 for command in (export, run, bench, evaluate, compare, train, info, verify, probe, doctor):

@@ -1,7 +1,8 @@
-"""Displacement from each pixel of a frame to the last keyframe.
+"""Where each part of a frame lies in other frames.
 
-``vectors`` puts the codec's motion vectors on a grid of blocks; a chain (``published`` or ``subpixel``)
-joins the grids of all frames since the keyframe into one map per frame.
+``vectors`` puts the codec's motion vectors on a grid of blocks. For a displacement of each pixel to the last keyframe a
+chain (``published`` or ``subpixel``) joins the grids of all frames since then. For the adaptive schedule ``step`` ties
+each frame to the one before it on the grid of blocks, and ``anchors`` composes these steps.
 """
 
 from __future__ import annotations
