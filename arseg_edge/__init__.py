@@ -36,6 +36,7 @@ from arseg_edge.results import Result, Speed
 if TYPE_CHECKING:
     from arseg_edge.bundle import Bundle
     from arseg_edge.runtime.load import load
+    from arseg_edge.runtime.schedule.keyframes import Guards
     from arseg_edge.runtime.segmenter import Segmenter
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "CodecError",
     "DatasetError",
     "FrameError",
+    "Guards",
     "ModelError",
     "OperatorError",
     "OutputError",
@@ -66,6 +68,7 @@ __all__ = [
 
 _MODULES = {
     "Bundle": "arseg_edge.bundle",
+    "Guards": "arseg_edge.runtime.schedule.keyframes",
     "Segmenter": "arseg_edge.runtime.segmenter",
     "load": "arseg_edge.runtime.load",
 }

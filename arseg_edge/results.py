@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from arseg_edge.errors import SequenceError
 
 Branch = Literal["hr", "lr", "moved"]
 
@@ -60,6 +62,20 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True)
+class NoPicture:
+    """The picture of a result that was detached."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """There is none.
+
+        Raises:
+            SequenceError: always.
+        """
+        raise SequenceError("this result was detached from its picture, or pickled: take its rgb before that")
+
+
+@dataclass(frozen=True)
 class Speed:
     """How long a frame took, and what did the work."""
 
@@ -103,7 +119,7 @@ class Result:
     speed: Speed
     picture: Picture
     dropped: int = 0
-    """Frames of a live source that were left out just before this one, since inference fell behind."""
+    """Frames of a live source that were left out just before this one, since reading or inference fell behind."""
     latency: float | None = None
     """Of a live source: seconds from the frame's arrival to its labels."""
     source_name: str | None = None
@@ -133,8 +149,25 @@ class Result:
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
-        """The frame itself, uint8 [H, W, 3]."""
+        """The frame itself, uint8 [H, W, 3].
+
+        Raises:
+            SequenceError: the result was detached or pickled.
+        """
         return self.picture.rgb
+
+    def detach(self) -> Result:
+        """Return the same without the picture and its motion vectors, which take several times the labels' memory.
+
+        Whoever keeps many results, keeps them so. What is pickled is detached, too.
+        """
+        return replace(self, picture=NoPicture())
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "picture": NoPicture()}
+
+    def __copy__(self) -> Result:
+        return replace(self)
 
     def __repr__(self) -> str:
         reason = f", keyframe_reason={self.keyframe_reason!r}" if self.is_keyframe else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, perf_counter
@@ -41,24 +41,22 @@ class ReadyGroup:
     images: dict[int, npt.NDArray[np.uint8]]
     """By the frame's index: uint8 [h, w, 3], of the frames that a network sees."""
     convert_ms: dict[int, float]
-    dropped: int = 0
-
-    @property
-    def is_keyframe(self) -> bool:
-        """Whether later frames draw on it, and have nothing else to draw on."""
-        return any(frame.branch == "hr" for frame in self.frames)
 
 
-def ready_groups(groups: Iterable[Group], convert: Convert) -> Generator[ReadyGroup, None, None]:
-    """Yield groups with their pictures."""
-    for group in groups:
-        images, milliseconds = {}, {}
-        for frame in group:
-            if frame.branch != "moved":
-                start = perf_counter()
-                images[frame.index] = convert(frame)
-                milliseconds[frame.index] = (perf_counter() - start) * 1e3
-        yield ReadyGroup(group, images, milliseconds)
+def ready_group(group: Group, convert: Convert) -> ReadyGroup:
+    """Return a group with its pictures."""
+    images, milliseconds = {}, {}
+    for frame in group:
+        if frame.branch != "moved":
+            start = perf_counter()
+            images[frame.index] = convert(frame)
+            milliseconds[frame.index] = (perf_counter() - start) * 1e3
+    return ReadyGroup(group, images, milliseconds)
+
+
+def is_needed(group: Group) -> bool:
+    """Whether later frames draw on it, and have nothing else to draw on."""
+    return any(frame.branch == "hr" for frame in group)
 
 
 class GroupRunner:
@@ -77,7 +75,7 @@ class GroupRunner:
         """Let go of everything; safe to call twice."""
         self._seen.clear()
         self._state.forget()
-        self._pool.shutdown()
+        self._pool.shutdown(wait=False)
 
     def run(self, ready: ReadyGroup) -> Iterator[Result]:
         """Yield the results of a group in display order."""
@@ -88,14 +86,14 @@ class GroupRunner:
         moved = [frame for frame in ready.frames if frame.branch == "moved"]
         move = self._pool.map if len(moved) > 1 else map
         labels = {frame.index: found for frame, found in zip(moved, move(self._move, moved), strict=True)}
-        for position, frame in enumerate(ready.frames):
+        for frame in ready.frames:
             found, milliseconds = seen[frame.index] if frame.index in seen else labels[frame.index]
             stages = {"decode": frame.tied.decode_ms, "motion": frame.tied.motion_ms}
             if frame.index in ready.convert_ms:
                 stages["convert"] = ready.convert_ms[frame.index]
             stages[frame.branch] = milliseconds
             speed = Speed(stages, self._provider, self._native)
-            yield _result(frame, found, speed, ready.dropped if position == 0 else 0)
+            yield _result(frame, found, speed)
         for index in sorted(self._seen)[:-_KEPT]:
             del self._seen[index]
 
@@ -141,7 +139,7 @@ def _weight(reach: Reach) -> npt.NDArray[np.float32]:
     return np.asarray(_FITS.take(reach.difference) / np.float32(reach.distance), np.float32)
 
 
-def _result(frame: ScheduledFrame, labels: Labels, speed: Speed, dropped: int) -> Result:
+def _result(frame: ScheduledFrame, labels: Labels, speed: Speed) -> Result:
     decoded = frame.tied.decoded
     return Result(
         labels=labels,
@@ -154,7 +152,6 @@ def _result(frame: ScheduledFrame, labels: Labels, speed: Speed, dropped: int) -
         motion_source=None if frame.branch == "hr" else frame.tied.source,
         speed=speed,
         picture=decoded,
-        dropped=dropped,
         latency=None if decoded.arrived is None else monotonic() - decoded.arrived,
         source_name=decoded.source_name,
         stream_pts=decoded.stream_pts,

@@ -14,8 +14,9 @@ from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
 from arseg_edge.runtime.motion.follow import MotionMode
+from arseg_edge.runtime.read_motion import GUARDS
 from arseg_edge.runtime.schedule.adaptive import TOLERANCE, check_tolerance
-from arseg_edge.runtime.schedule.keyframes import check_interval
+from arseg_edge.runtime.schedule.keyframes import Guards, check_interval
 from arseg_edge.runtime.segmenter import LrResize, Schedule, Segmenter, Settings
 
 
@@ -33,6 +34,7 @@ def load(
     schedule: Schedule = "adaptive",
     tolerance: float = TOLERANCE,
     lookahead: bool = True,
+    guards: Guards | None = GUARDS,
 ) -> Segmenter:
     """Open a bundle and load its networks.
 
@@ -58,6 +60,8 @@ def load(
             network saw. Less is more accurate, and slower.
         lookahead: of the adaptive schedule: labels come from frames behind, too, where the source is a file; results
             are then late by up to an interval, whose pictures are held in memory.
+        guards: of the paper's schedule: what else makes a frame a keyframe, such as
+            ``arseg_edge.Guards(mismatch=0.3)``; None for nothing but the interval and what cannot be followed.
 
     Raises:
         BundleError: the file is missing, broken or unsafe.
@@ -77,6 +81,13 @@ def load(
     if schedule not in get_args(Schedule):
         raise UsageError(f"schedule {schedule!r}: must be one of {', '.join(get_args(Schedule))}")
     check_tolerance(tolerance)
+    if guards is not None and not isinstance(guards, Guards):
+        raise UsageError(f"guards {guards!r}: must be arseg_edge.Guards(...), or None")
+    if guards != GUARDS and schedule != "paper":
+        raise UsageError(
+            f"guards {guards}: the {schedule} schedule has none but its tolerance; give the paper's (schedule='paper', "
+            "--schedule paper) with them"
+        )
     if interval is not None:
         check_interval(interval)
     bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
@@ -93,6 +104,7 @@ def load(
         schedule=schedule,
         tolerance=tolerance,
         lookahead=lookahead,
+        guards=guards,
         threads=threads,
     )
     return Segmenter(bundle, networks, settings)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Literal
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,15 @@ from arseg_edge.bundle import Bundle
 from arseg_edge.errors import SequenceError, SizeError
 from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Branch, Result, Speed
-from arseg_edge.runtime.adaptive import GroupRunner, ReadyGroup, ready_groups
+from arseg_edge.runtime.adaptive import GroupRunner, ReadyGroup, is_needed, ready_group
 from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import Networks
 from arseg_edge.runtime.motion.follow import MotionMode
-from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, ReadyFrame, ready_frames
-from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
-from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, OneSide, ScheduledFrame
+from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, Reading
+from arseg_edge.runtime.read_motion import GUARDS, MotionFrame, motion_frames
+from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, Group, OneSide, ScheduledFrame
+from arseg_edge.runtime.schedule.keyframes import Guards
 from arseg_edge.runtime.source.iterable import IterableSource
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
 from arseg_edge.runtime.steps import Steps
@@ -54,6 +56,17 @@ class Settings:
     looks: int | None = LOOKS
     """Without a future, the LR network sees a frame at least every so many; None: it never runs."""
     threads: int = 1
+    guards: Guards | None = GUARDS
+
+
+@dataclass(frozen=True, eq=False)
+class _ReadyFrame:
+    """A frame with its motion to the keyframe, and the picture that its network takes."""
+
+    frame: MotionFrame
+    image: NDArray[np.uint8]
+    """uint8 [h, w, 3]."""
+    convert_ms: float
 
 
 class Segmenter:
@@ -73,6 +86,8 @@ class Segmenter:
         self._settings = settings
         self._network_size = network_size(bundle.manifest, bundle.path.name, settings.size, resize=settings.resize)
         self._steps = Steps(networks, self._network_size)
+        self._states: WeakSet[KeyframeState] = WeakSet()
+        """Of all streams: a feature that is kept holds the memory that ONNX Runtime computed it in."""
         self._closed = False
 
     @property
@@ -132,34 +147,43 @@ class Segmenter:
         return self._stream(opened, owned=opened is not source)
 
     def _stream(self, source: Source, *, owned: bool) -> ResultStream:
-        finish = source.close if owned else _nothing
-        return self._paper(source, finish) if self._settings.schedule == "paper" else self._adaptive(source, finish)
+        reading = Reading(source, owned=owned)
+        return self._paper(source, reading) if self._settings.schedule == "paper" else self._adaptive(source, reading)
 
-    def _paper(self, source: Source, finish: Callable[[], None]) -> ResultStream:
-        settings, state = self._settings, KeyframeState(self._networks)
-        frames = ready_frames(
-            motion_frames(
-                source,
-                settings.interval,
-                self.manifest.motion.chaining,
-                settings.motion,
-                grid=self._network_size.common,
-            ),
-            self._image,
+    def _new_state(self, *, logits: bool) -> KeyframeState:
+        state = KeyframeState(self._networks, logits=logits)
+        self._states.add(state)
+        return state
+
+    def _paper(self, source: Source, reading: Reading) -> ResultStream:
+        settings, state = self._settings, self._new_state(logits=False)
+        frames = motion_frames(
+            source,
+            settings.interval,
+            self.manifest.motion.chaining,
+            settings.motion,
+            settings.guards,
+            grid=self._network_size.common,
         )
 
-        def run(ready: ReadyFrame) -> tuple[Result]:
+        def prepare(frame: MotionFrame) -> _ReadyFrame:
+            start = perf_counter()
+            image = self._image(frame)
+            return _ReadyFrame(frame, image, (perf_counter() - start) * 1e3)
+
+        def run(ready: _ReadyFrame) -> tuple[Result]:
             self._check_open()
             return (self._run_frame(state, ready),)
 
         if isinstance(source, IterableSource):
-            return ResultStream(FramesHere(frames, finish), run, state.forget)
-        return ResultStream(FramesAhead(frames, finish, source.interrupt, live=source.live), run, state.forget)
+            return ResultStream(FramesHere(frames, prepare, reading), run, state.forget)
+        ahead = FramesAhead(frames, prepare, reading, is_needed=lambda frame: frame.is_keyframe)
+        return ResultStream(ahead, run, state.forget)
 
-    def _adaptive(self, source: Source, finish: Callable[[], None]) -> ResultStream:
+    def _adaptive(self, source: Source, reading: Reading) -> ResultStream:
         settings = self._settings
         runner = GroupRunner(
-            KeyframeState(self._networks, logits=True),
+            self._new_state(logits=True),
             len(self.classes),
             self.manifest.label_rule,
             provider=self.provider,
@@ -167,20 +191,22 @@ class Segmenter:
             threads=settings.threads,
         )
         schedule: BothSides | OneSide
-        # What is on this machine is all there already; from anything else the next frames may be long in coming.
-        if settings.lookahead and source.files:
+        if settings.lookahead and source.at_hand:
             schedule = BothSides(settings.interval, settings.tolerance)
         else:
             schedule = OneSide(settings.interval, settings.tolerance, settings.looks)
-        frames = ready_groups(schedule.groups(tied_frames(source, settings.motion)), self._picture)
+        frames = schedule.groups(tied_frames(source, settings.motion))
+
+        def prepare(group: Group) -> ReadyGroup:
+            return ready_group(group, self._picture)
 
         def run(ready: ReadyGroup) -> Iterator[Result]:
             self._check_open()
             return runner.run(ready)
 
         if isinstance(source, IterableSource):
-            return ResultStream(FramesHere(frames, finish), run, runner.close)
-        return ResultStream(FramesAhead(frames, finish, source.interrupt, live=source.live), run, runner.close)
+            return ResultStream(FramesHere(frames, prepare, reading), run, runner.close)
+        return ResultStream(FramesAhead(frames, prepare, reading, is_needed=is_needed), run, runner.close)
 
     def _picture(self, frame: ScheduledFrame) -> NDArray[np.uint8]:
         """Return the picture that the network for ``frame`` takes."""
@@ -200,7 +226,7 @@ class Segmenter:
             return decoded.rgb_at(self._networks.lr_size(size))
         return frame.rgb if size == own else decoded.rgb_at(size)
 
-    def _run_frame(self, state: KeyframeState, ready: ReadyFrame) -> Result:
+    def _run_frame(self, state: KeyframeState, ready: _ReadyFrame) -> Result:
         frame = ready.frame
         size = frame.decoded.height, frame.decoded.width
         start = perf_counter()
@@ -227,7 +253,6 @@ class Segmenter:
             motion_source=frame.motion_source,
             speed=Speed(stages, self.provider, self.native),
             picture=frame.decoded,
-            dropped=ready.dropped,
             latency=None if arrived is None else monotonic() - arrived,
             source_name=frame.decoded.source_name,
             stream_pts=frame.stream_pts,
@@ -278,6 +303,8 @@ class Segmenter:
         """Let go of the networks and refuse further work; safe to call twice."""
         self._closed = True
         self._steps.reset()
+        for state in list(self._states):
+            state.forget()
         self._networks.close()
 
     def __enter__(self) -> Segmenter:
@@ -294,7 +321,3 @@ class Segmenter:
     def _check_open(self) -> None:
         if self._closed:
             raise SequenceError("the segmenter is closed: load the bundle again")
-
-
-def _nothing() -> None:
-    pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
@@ -20,6 +21,9 @@ class ReadyFrames(Protocol, Generic[R_co]):
 
     def close(self) -> None:
         """Let go of the source."""
+
+    def stop(self) -> None:
+        """The same, without waiting for anything."""
 
 
 class ResultStream(Iterator[Result]):
@@ -61,13 +65,21 @@ class ResultStream(Iterator[Result]):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        # Any thread may collect it, the one that decodes for it too: nothing is waited for.
+        if not self._closed:
+            self._closed = True
+            self._frames.stop()
+            self._finish()
 
 
 def _results(frames: ReadyFrames[R], run: Callable[[R], Iterable[Result]]) -> Iterator[Result]:
+    last = -1
     while True:
         try:
             ready = next(frames)
         except StopIteration:
             return
-        yield from run(ready)
+        for result in run(ready):
+            dropped = result.index - last - 1  # frames of a live source are counted where they are left out
+            yield replace(result, dropped=dropped) if dropped > 0 else result
+            last = result.index

@@ -21,13 +21,8 @@ def tied_frames(source: Source, mode: MotionMode) -> Iterator[TiedFrame]:
     """
     stepper = Stepper()
     size: tuple[int, int] | None = None
-    decoded_frames = source.frames()
-    while True:
+    for decoded, decode_ms in source.timed_frames():
         start = perf_counter()
-        decoded = next(decoded_frames, None)
-        if decoded is None:
-            return
-        arrived = perf_counter()
         vectors = None
         if decoded.vectors is not None and mode != "estimate":
             vectors = listed_vectors(decoded.vectors, decoded.height, decoded.width)
@@ -40,8 +35,8 @@ def tied_frames(source: Source, mode: MotionMode) -> Iterator[TiedFrame]:
             step=step,
             broken=broken,
             source="estimated" if vectors is None else "bitstream" if decoded.reference == 1 else "resolved",
-            decode_ms=(arrived - start) * 1e3,
-            motion_ms=(perf_counter() - arrived) * 1e3,
+            decode_ms=decode_ms,
+            motion_ms=(perf_counter() - start) * 1e3,
         )
 
 

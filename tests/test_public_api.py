@@ -14,7 +14,7 @@ from arseg_edge import errors
 
 def test_package() -> None:
     assert set(arseg_edge.__all__) == {
-        "ArsegError", "Bundle", "BundleError", "CheckpointError", "CodecError", "DatasetError", "FrameError",
+        "ArsegError", "Bundle", "BundleError", "CheckpointError", "CodecError", "DatasetError", "FrameError", "Guards",
         "ModelError", "OperatorError", "OutputError", "ParityError", "ProviderError", "Result", "Segmenter",
         "SequenceError", "SizeError", "SourceError", "Speed", "TrainingError", "UsageError", "load",
     }  # fmt: skip

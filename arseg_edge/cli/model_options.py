@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from arseg_edge.cli.options import parse_provider, parse_size
+from arseg_edge.cli.options import parse_guards, parse_provider, parse_size
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from arseg_edge.evaluation.bundle_predictor import BundlePredictor
     from arseg_edge.runtime.inference.providers import ProviderLike
     from arseg_edge.runtime.motion.follow import MotionMode
+    from arseg_edge.runtime.schedule.keyframes import Guards
     from arseg_edge.runtime.segmenter import Schedule, Segmenter
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -67,6 +68,16 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         show_default=True,
         help="Adaptive, of files: labels come from frames behind, too.",
     ),
+    "guard": functools.partial(
+        click.option,
+        "--guard",
+        "guard",
+        multiple=True,
+        metavar="NAME=SHARE|off",
+        help="Paper: share of the picture, 0 to 1, above which a frame becomes a keyframe; NAME is intra (blocks no "
+        "frame predicts), mismatch (pixels that the keyframe does not show) or cut (a rise of that).  "
+        "[default: intra=0.7, mismatch=0.4, cut=0.16]",
+    ),
     "size": functools.partial(
         click.option,
         "--size",
@@ -104,6 +115,7 @@ class ModelOptions:
     schedule: Schedule = "adaptive"
     tolerance: float | None = None
     lookahead: bool = True
+    guard: tuple[str, ...] = ()
     size: str | None = None
     resize: bool = False
     provider: str = "auto"
@@ -123,6 +135,11 @@ class ModelOptions:
     def network_size(self) -> tuple[int, int] | None:
         """Height and width that the networks see frames at; None for the frames' own."""
         return None if self.size is None else parse_size(self.size)
+
+    @property
+    def guards(self) -> Guards | None:
+        """What else makes a frame a keyframe."""
+        return parse_guards(self.guard)
 
     @property
     def thread_count(self) -> int:
@@ -153,6 +170,7 @@ class ModelOptions:
             schedule=self.schedule,
             tolerance=TOLERANCE if self.tolerance is None else self.tolerance,
             lookahead=self.lookahead,
+            guards=self.guards,
         )
 
     def predictor(self, bundle: Bundle, scale: float | None = None) -> BundlePredictor:

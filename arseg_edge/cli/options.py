@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from arseg_edge.runtime.schedule.keyframes import Guards
 
 model_argument = click.argument("bundle", type=click.Path(path_type=Path), default=demo_bundle)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
@@ -45,6 +49,35 @@ def parse_size(text: str, otherwise: str = "") -> tuple[int, int]:
     if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
         raise UsageError(f"--size {text!r}: write HEIGHTxWIDTH, such as 720x960{otherwise}")
     return int(height), int(width)
+
+
+def parse_guards(texts: Sequence[str]) -> Guards | None:
+    """Return what ``--guard`` says, each time it is given: NAME=SHARE, or off for none of them.
+
+    >>> parse_guards(["mismatch=0.3", "cut=1"])
+    Guards(intra=0.7, mismatch=0.3, cut=1.0)
+
+    Raises:
+        UsageError: no such guard, or no share of the picture.
+    """
+    from arseg_edge.runtime.schedule.keyframes import Guards
+
+    if list(texts) == ["off"]:
+        return None
+    names = [each.name for each in fields(Guards)]
+    shares: dict[str, float] = {}
+    for text in texts:
+        name, _, share = text.partition("=")
+        try:
+            if name not in names:
+                raise ValueError
+            shares[name] = float(share)
+        except ValueError:
+            raise UsageError(
+                f"--guard {text!r}: write NAME=SHARE with {', '.join(names[:-1])} or {names[-1]}, such as "
+                "mismatch=0.3; or off, alone"
+            ) from None
+    return Guards(**shares)
 
 
 def print_json(data: Any) -> None:

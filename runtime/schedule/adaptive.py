@@ -8,7 +8,7 @@ network looks in between. Only pictures and vectors decide, never the clock: a f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,7 +125,7 @@ class BothSides:
     def __init__(self, interval: int, tolerance: float) -> None:
         self._interval, self._tolerance = interval, tolerance
 
-    def groups(self, frames: Iterable[TiedFrame]) -> Iterator[Group]:
+    def groups(self, frames: Iterable[TiedFrame]) -> Generator[Group, None, None]:
         """Take all frames in display order; each group comes as soon as its last frame is known.
 
         A ``SourceError`` of ``frames`` is raised behind the groups of all frames before it.
@@ -198,7 +198,7 @@ class OneSide:
         """``looks``: the LR network sees a frame at least every so many; None: there is none, or it does not pay."""
         self._interval, self._tolerance, self._looks = interval, tolerance, looks
 
-    def groups(self, frames: Iterable[TiedFrame]) -> Iterator[Group]:
+    def groups(self, frames: Iterable[TiedFrame]) -> Generator[Group, None, None]:
         """Take all frames in display order; each is a group."""
         keyframe: tuple[TiedFrame, PastAnchor] | None = None
         latest: tuple[TiedFrame, PastAnchor] | None = None

@@ -23,7 +23,9 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
     ``index``; ``pts`` in the stream's time base, and ``seconds``, the steady time; ``stream_pts`` and
     ``stream_seconds``, the stream's own time, or null; ``sample_aspect_ratio``, a pixel's width to its height
     ("4:3"), or null where the source does not say; ``branch``, what made the labels, and ``age``, frames to
-    the nearest one that a network saw; ``keyframe``, true or false, and ``reason``, why or null;
+    the nearest one that a network saw; ``keyframe``, true or false, and ``reason``, why or null; ``distance``, frames
+    since the last keyframe; ``motion_source``, where the motion came from, or null; ``dropped``, frames of a live
+    source left out right before this one, and ``latency``, seconds from its arrival to its labels, or null;
     ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage. Of images also ``source``, the
     file.
     """
@@ -42,6 +44,10 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
         "age": result.age,
         "keyframe": result.is_keyframe,
         "reason": result.keyframe_reason,
+        "distance": result.distance,
+        "motion_source": result.motion_source,
+        "dropped": result.dropped,
+        "latency": None if result.latency is None else round(result.latency, 4),
         "shares": {name: round(count / result.labels.size, 6) for name, count in shares},
         "milliseconds": {stage: round(value, 3) for stage, value in result.speed.milliseconds.items()},
     }

@@ -84,6 +84,22 @@ class ResultLike(Protocol):
         """Why it did; None on all other frames."""
 
     @property
+    def distance(self) -> int:
+        """Frames since the last keyframe; 0 on a keyframe."""
+
+    @property
+    def motion_source(self) -> str | None:
+        """Where the motion came from; None on a keyframe."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames of a live source left out right before this one."""
+
+    @property
+    def latency(self) -> float | None:
+        """Of a live source: seconds from the frame's arrival to its labels."""
+
+    @property
     def speed(self) -> SpeedLike:
         """How long the frame took, by stage."""
 

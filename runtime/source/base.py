@@ -43,6 +43,8 @@ class Source(ABC):
     """Frames come when they happen: who falls behind must leave some out. Known once it is opened."""
     files: Sequence[Path] = ()
     """What it reads on this machine: no output may take the place of one of these."""
+    at_hand: bool = False
+    """All of it is there already: what follows need not be waited for."""
     still: bool = False
     """It is a single image."""
     strict: bool = False
@@ -89,6 +91,10 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Release what is open; safe to call twice and in the middle of ``frames``."""
+
+    def let_go(self) -> None:
+        """Release what is open, without waiting for anything: it may be done a little later."""
+        self.close()
 
     def __enter__(self) -> Source:
         return self

@@ -127,7 +127,8 @@ class Connection:
 
     def join(self) -> None:
         """Give the thread a moment to end, as it does unless the source stalls."""
-        self._thread.join(_MOMENT)
+        if self._thread is not threading.current_thread():  # which may be collecting garbage
+            self._thread.join(_MOMENT)
 
     def join_at_exit(self) -> None:
         """Wait until the thread can no longer meet an interpreter that is being taken down."""

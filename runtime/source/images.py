@@ -30,6 +30,8 @@ class ImageSource(Source):
     discontinuity, and keeps its time.
     """
 
+    at_hand = True
+
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         found = find_pictures(path)

@@ -226,10 +226,13 @@ class NetworkSource(DecodedSource):
         if not self._closed:
             self._interrupted.clear()
 
-    def close(self) -> None:  # noqa: D102 - as in the base class
+    def let_go(self) -> None:  # noqa: D102 - as in the base class
         self._closed = True
         self.interrupt()
         self._connection.abandon()
+
+    def close(self) -> None:  # noqa: D102 - as in the base class
+        self.let_go()
         self._connection.join()
 
 

@@ -195,6 +195,8 @@ class DecodedSource(Source):
 class VideoSource(DecodedSource):
     """The best video stream of a file."""
 
+    at_hand = True
+
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self.files = (path,)

@@ -347,3 +347,37 @@ def test_the_interval_of_the_bundle(arseg: Command, tiny_bundle: Path, clip: Pat
     done = arseg("run", clip, "-m", tiny_bundle, "--frames", "-")
     keys = [record["index"] for record in map(json.loads, done.out.splitlines()) if record["keyframe"]]
     assert keys == [0, INTERVAL]
+
+
+def test_guards(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
+    def keyframes(*options: str) -> int:
+        done = arseg("run", clip, "-m", tiny_bundle, "--schedule", "paper", "--frames", "-", *options)
+        assert done.code == 0
+        return sum(json.loads(line)["keyframe"] for line in done.out.splitlines())
+
+    assert keyframes("--guard", "mismatch=0") == FRAMES
+    assert keyframes("--guard", "off") == keyframes("--guard", "mismatch=1", "--guard", "cut=1") < FRAMES
+
+
+@pytest.mark.parametrize(
+    ("guards", "message"),
+    [
+        (["mismatch"], "--guard 'mismatch': write NAME=SHARE with intra, mismatch or cut"),
+        (["blur=0.5"], "--guard 'blur=0.5'"),
+        (["cut=much"], "--guard 'cut=much'"),
+        (["cut=2"], "guard cut 2.0: must be a share"),
+        (["cut=nan"], "guard cut nan: must be a share"),
+        (["off", "cut=1"], "--guard 'off'"),
+    ],
+)
+def test_guards_that_are_none(arseg: Command, tiny_bundle: Path, clip: Path, guards: list[str], message: str) -> None:
+    options = [each for guard in guards for each in ("--guard", guard)]
+    done = arseg("run", clip, "-m", tiny_bundle, "--schedule", "paper", "--frames", "-", *options)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_guards_are_of_one_schedule(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
+    done = arseg("run", clip, "-m", tiny_bundle, "--schedule", "adaptive", "--frames", "-", "--guard", "cut=1")
+    assert done.code == 2
+    assert "the adaptive schedule has none but its tolerance" in done.err

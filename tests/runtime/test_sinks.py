@@ -49,6 +49,10 @@ class FakeResult:
     keyframe_reason: str | None = "interval"
     branch: Branch = "hr"
     age: int = 0
+    distance: int = 0
+    motion_source: str | None = None
+    dropped: int = 0
+    latency: float | None = None
     stream_pts: int | None = None
     sample_aspect_ratio: Fraction | None = None
     colour: Colour | None = None
@@ -420,12 +424,27 @@ def test_json_lines_say_everything_of_a_frame(tmp_path: Path) -> None:
         "age": 0,
         "keyframe": True,
         "reason": "first",
+        "distance": 0,
+        "motion_source": None,
+        "dropped": 0,
+        "latency": None,
         "shares": {"sky": 0.25, "building": 0.25, "pole": 0.25, "Straße": 0.25},
         "milliseconds": {"decode": 1.235, "infer": 20.0},
     }
     assert (second["index"], second["pts"], second["keyframe"], second["reason"]) == (1, 1001, False, None)
     assert (second["branch"], second["age"]) == ("moved", 1)
     assert second["seconds"] == 1001 / 30000
+
+
+def test_json_lines_say_what_became_of_a_live_source(tmp_path: Path) -> None:
+    live = FakeResult(
+        np.zeros((2, 2), np.uint8), picture(2, 2), distance=3, motion_source="bitstream", dropped=7, latency=0.123456
+    )
+    with JsonLinesSink(tmp_path / "frames.jsonl", NAMES) as sink:
+        sink.append(live)
+    said = json.loads((tmp_path / "frames.jsonl").read_text("utf-8"))
+    facts = {name: said[name] for name in ("distance", "motion_source", "dropped", "latency")}
+    assert facts == {"distance": 3, "motion_source": "bitstream", "dropped": 7, "latency": 0.1235}
 
 
 def test_json_lines_count_shares(tmp_path: Path) -> None:
