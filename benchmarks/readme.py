@@ -17,7 +17,6 @@ What was measured is kept in ``--work`` as JSON, and a cell that nothing was mea
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import platform
@@ -31,18 +30,19 @@ from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from unittest.mock import patch
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-import arseg_edge
+from arseg_edge.bundle import read_bundle
 from arseg_edge.datasets import Dataset, open_dataset
 from arseg_edge.datasets.encode import Encoding, encode_clip
 from arseg_edge.datasets.sequence import read_image
 from arseg_edge.demo import demo_bundle
 from arseg_edge.evaluation.confusion import confusion_matrix, mean_iou
+from arseg_edge.runtime.inference.networks import load_networks
+from arseg_edge.runtime.segmenter import Segmenter, Settings
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "reference"
@@ -61,32 +61,28 @@ class Way:
     """A way of making the labels of all frames."""
 
     name: str
-    settings: dict[str, Any]
-    lr: bool = True
-    """Whether the LR network may run."""
+    settings: Settings
 
-    @contextlib.contextmanager
-    def opened(self, bundle: Path) -> Iterator[arseg_edge.Segmenter]:
-        """Open the bundle so that its streams go this way."""
-        without = contextlib.nullcontext() if self.lr else patch("arseg_edge.runtime.segmenter.LOOKS", None)
-        with without, arseg_edge.load(bundle, providers="cpu", threads=THREADS, **self.settings) as segmenter:
-            yield segmenter
+    def open(self, path: Path) -> Segmenter:
+        """Open a bundle so that its streams go this way."""
+        bundle = read_bundle(path)
+        return Segmenter(bundle, load_networks(bundle, providers="cpu", threads=THREADS, scale=None), self.settings)
 
 
 HR_ALONE = "HR on every frame"
 WAYS = (
-    Way(HR_ALONE, {"schedule": "paper", "interval": 1}),
+    Way(HR_ALONE, Settings(1, schedule="paper", threads=THREADS)),
     # With a tolerance of 1 nothing but the interval and cuts call for HR.
     Way(
         f"HR every {INTERVAL} frames, its labels moved on to the others",
-        {"interval": INTERVAL, "tolerance": 1.0, "lookahead": False},
-        lr=False,
+        Settings(INTERVAL, tolerance=1.0, lookahead=False, looks=None, threads=THREADS),
     ),
     Way(
-        f"HR every {INTERVAL} frames, LR and CReFF on the others (`paper`)", {"schedule": "paper", "interval": INTERVAL}
+        f"HR every {INTERVAL} frames, LR and CReFF on the others (`paper`)",
+        Settings(INTERVAL, schedule="paper", threads=THREADS),
     ),
-    Way("`adaptive`, live", {"interval": INTERVAL, "lookahead": False}),
-    Way("**`adaptive`, from a file: the default**", {"interval": INTERVAL}),
+    Way("`adaptive`, live", Settings(INTERVAL, lookahead=False, threads=THREADS)),
+    Way("**`adaptive`, from a file: the default**", Settings(INTERVAL, threads=THREADS)),
 )
 
 
@@ -117,7 +113,7 @@ def measure_accuracy(measured: Measured, dataset: Dataset, clips: list[Path]) ->
     truths = {index: dataset.read_labels(path) for index, path in sequence.labels.items()}
     of_hr: dict[tuple[Path, int], npt.NDArray[np.uint8]] = {}
     for way in WAYS:
-        with way.opened(demo_bundle()) as segmenter:
+        with way.open(demo_bundle()) as segmenter:
             names = tuple(each.name for each in segmenter.classes)
             assert names == dataset.classes.names, "the demo model's classes are CamVid's"
             confusion = np.zeros((len(names), len(names)), np.int64)
@@ -145,7 +141,7 @@ def measure_times(measured: Measured, model: str, bundle: Path, clip: Path, roun
     values: dict[str, list[float]] = {way.name: [] for way in WAYS}
     for number in range(rounds + 1):
         for way in WAYS:
-            with way.opened(bundle) as segmenter:
+            with way.open(bundle) as segmenter:
                 longest = HR_FRAMES if way.name == HR_ALONE else None
                 results = segmenter.stream(clip)
                 start = perf_counter()
