@@ -61,7 +61,7 @@ def exported_as(name: str, weights: dict[str, torch.Tensor]) -> Family:
 
 
 def measure(bundle: Path, camvid: Path, *, zero_motion: bool) -> EvaluationReport:
-    """Evaluate as the README does."""
+    """Evaluate on the CamVid clip, as ``docs/experiments.md`` says."""
     predictor = BundlePredictor(read_bundle(bundle), threads=usable_cores())
     encoding = Encoding("libx264", 1_500_000, 12, Fraction(15))
     return evaluate(predictor, open_dataset(camvid, "val"), encoding, zero_motion=zero_motion)
