@@ -19,8 +19,9 @@ from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.anchors import Reach
 from arseg_edge.runtime.schedule.adaptive import Group, ScheduledFrame
 
-LR_WEIGHT: Final = 0.5
-"""Of what the LR network itself says, beside 1 for what was moved by one frame and fits exactly."""
+LR_WEIGHT: Final = 0.02
+"""Of what the LR network itself says where the frames that it draws on show exactly what its frame shows. Where they
+show nothing of it, LR's weight is 1 more, and theirs are 0; one that fits and is one frame away has 1."""
 
 _FIT: Final = 8.0
 """Grey levels of difference that divide a weight by e."""
@@ -108,7 +109,9 @@ class GroupRunner:
             return seen.labels, (perf_counter() - start) * 1e3
         seen = self._state.run_nonkeyframe(image, frame.draws[0].reach.motion, size)
         blocks = frame.tied.step.luma.shape
-        own = Moved(seen, np.zeros((*blocks, 2), np.float32), np.full(blocks, LR_WEIGHT, np.float32))
+        fits = np.max([_FITS.take(draw.reach.difference) for draw in frame.draws], axis=0)
+        weight = np.asarray(1 + LR_WEIGHT - fits, np.float32)
+        own = Moved(seen, np.zeros((*blocks, 2), np.float32), weight)
         labels = moved_labels([own, *self._drawn(frame)], self._classes, self._place(seen))
         self._seen[frame.index] = Seen(labels, seen.logits)
         return labels, (perf_counter() - start) * 1e3

@@ -35,6 +35,7 @@ def load(
     tolerance: float = TOLERANCE,
     lookahead: bool = True,
     guards: Guards | None = GUARDS,
+    lr_every: int | None = None,
 ) -> Segmenter:
     """Open a bundle and load its networks.
 
@@ -45,7 +46,8 @@ def load(
             ``(name, {option: value})``, which is this provider or an error; of several, the first that loads, with
             a warning of those before it that do not.
         threads: of ONNX Runtime for one operator; None for the cores that this process may use.
-        interval: the keyframe interval in frames; None for the bundle's own.
+        interval: a keyframe comes at least every so many frames. None: the bundle's own interval, and half of it where
+            labels come from frames before alone.
         scale: which LR branch, of a bundle with several; None for its first.
         size: (height, width) that the networks see: frames are resized to it, and labels are made from the logits at
             the frames' own size. None: the frames' own size.
@@ -62,6 +64,9 @@ def load(
             are then late by up to an interval, whose pictures are held in memory.
         guards: of the paper's schedule: what else makes a frame a keyframe, such as
             ``arseg_edge.Guards(mismatch=0.3)``; None for nothing but the interval and what cannot be followed.
+
+        lr_every: of the adaptive schedule without lookahead: the LR network looks at a frame at least every so many
+            where anything new is to be seen, and the interval is the bundle's own; None: it never does.
 
     Raises:
         BundleError: the file is missing, broken or unsafe.
@@ -90,6 +95,8 @@ def load(
         )
     if interval is not None:
         check_interval(interval)
+    if lr_every is not None and (isinstance(lr_every, bool) or not isinstance(lr_every, int) or lr_every < 1):
+        raise UsageError(f"lr_every {lr_every!r}: must be a whole number of frames, 1 or more")
     bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
     # Before the networks are loaded, which takes a while.
     network_size(bundle.manifest, bundle.path.name, size, resize=resize)
@@ -105,6 +112,8 @@ def load(
         tolerance=tolerance,
         lookahead=lookahead,
         guards=guards,
+        one_side_interval=max(1, bundle.manifest.interval // 2) if interval is None and lr_every is None else None,
+        looks=lr_every,
         threads=threads,
     )
     return Segmenter(bundle, networks, settings)

@@ -78,6 +78,12 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         "frame predicts), mismatch (pixels that the keyframe does not show) or cut (a rise of that).  "
         "[default: intra=0.7, mismatch=0.4, cut=0.16]",
     ),
+    "lr_every": functools.partial(
+        click.option,
+        "--lr-every",
+        type=int,
+        help="Adaptive, without look-ahead: the LR network looks at a frame at least every so many.  [default: never]",
+    ),
     "size": functools.partial(
         click.option,
         "--size",
@@ -116,6 +122,7 @@ class ModelOptions:
     tolerance: float | None = None
     lookahead: bool = True
     guard: tuple[str, ...] = ()
+    lr_every: int | None = None
     size: str | None = None
     resize: bool = False
     provider: str = "auto"
@@ -171,6 +178,7 @@ class ModelOptions:
             tolerance=TOLERANCE if self.tolerance is None else self.tolerance,
             lookahead=self.lookahead,
             guards=self.guards,
+            lr_every=self.lr_every,
         )
 
     def predictor(self, bundle: Bundle, scale: float | None = None) -> BundlePredictor:

@@ -43,7 +43,7 @@ _LOSSES: Final = ("damaged", "missing", "skipped")
 @click.option("--strict", is_flag=True, help="Stop at what is damaged, missing or not readable, with what was done.")
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
 @model_options(
-    *("model", "interval", "scale", "schedule", "tolerance", "lookahead", "guard"),
+    *("model", "interval", "scale", "schedule", "tolerance", "lookahead", "lr_every", "guard"),
     *("motion", "size", "resize", "provider", "threads"),
 )
 @json_option

@@ -25,6 +25,9 @@ from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 TOLERANCE: Final = 0.06
 """The default share of the picture that may be shown by no anchor."""
 
+_NEWS: Final = 0.1
+"""The part of the tolerance below which a picture shows nothing that the LR network would have to look at."""
+
 _CUT: Final = 0.3
 """Rise of that share from one frame to the next which is a cut."""
 
@@ -223,7 +226,9 @@ class OneSide:
             if reason is not None:
                 keyframe, latest, before = (tied, PastAnchor(tied.step.luma)), None, 0.0
                 yield (_hr(tied, reason),)
-            elif self._looks is not None and (since >= self._looks or unshown > self._tolerance):
+            elif self._looks is not None and (
+                unshown > self._tolerance or (since >= self._looks and unshown > _NEWS * self._tolerance)
+            ):
                 latest, before = (tied, PastAnchor(tied.step.luma)), 0.0
                 yield (ScheduledFrame(tied, "lr", None, tuple(draws), distance),)
             else:

@@ -97,9 +97,11 @@ def test_what_cannot_be_followed_starts_anew() -> None:
     ("looks", "shown", "expected"),
     [
         (None, [0] * 10, "h m m m m m m m h m"),
-        (3, [0] * 10, "h m m l m m l m h m"),
+        # Where nothing is new there is nothing to look at.
+        (3, [0] * 10, "h m m m m m m m h m"),
+        (3, [0, *[1] * 9], "h m m l m m m m h m"),
         # Something new comes in: LR looks at once, and from there on shows it.
-        (3, [0, 0, 3, 3, 3, 3], "h m l m m l"),
+        (3, [0, 0, 3, 3, 3, 3], "h m l m m m"),
         (None, [0, 0, 3, 3, 3, 3], "h m h m m m"),
         (3, [0, 0, 20, 20, 20], "h m h m m"),
     ],
@@ -111,7 +113,7 @@ def test_without_a_future(looks: int | None, shown: list[int], expected: str) ->
 
 
 def test_lr_frames_name_the_keyframe_first() -> None:
-    groups = [group[0] for group in OneSide(8, 0.1, 2).groups(frames([0] * 6))]
+    groups = [group[0] for group in OneSide(8, 0.3, 2).groups(frames([0, 1, 1, 2, 2, 3]))]
     assert [[draw.anchor for draw in frame.draws] for frame in groups] == [[], [0], [0], [0, 2], [0, 2], [0, 4]]
 
 

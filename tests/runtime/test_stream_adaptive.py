@@ -59,8 +59,16 @@ def test_a_file_draws_on_both_sides(clip: Path, every_frame: list[Result]) -> No
     assert agreement(results, every_frame) > agreement(one_side, every_frame) > 0.9
 
 
-def test_without_lookahead_lr_looks_between(clip: Path) -> None:
-    results = segment(clip, lookahead=False)
+def test_without_lookahead_anchors_come_twice_as_often(clip: Path) -> None:
+    with arseg_edge.load(threads=2, lookahead=False) as segmenter:
+        results = list(segmenter.stream(clip))
+    assert {each.branch for each in results} == {"hr", "moved"}
+    assert max(each.distance for each in results) == 5
+    assert all(each.age == each.distance for each in results)
+
+
+def test_without_lookahead_lr_can_look_between(clip: Path) -> None:
+    results = segment(clip, lookahead=False, lr_every=3)
     branches = [each.branch for each in results]
     assert {"hr", "lr", "moved"} == set(branches)
     network = max(index for index in range(FRAMES) if branches[index] != "moved")
@@ -132,6 +140,7 @@ def test_a_bundle_without_logits(clip: Path) -> None:
     [
         ({"schedule": "fast"}, "schedule 'fast': must be one of adaptive, paper"),
         ({"tolerance": 2}, "tolerance 2: must be a share of the picture"),
+        ({"lr_every": 0}, "lr_every 0: must be a whole number of frames"),
     ],
 )
 def test_settings_that_make_no_sense(tiny_bundle: Path, settings: dict[str, object], message: str) -> None:
