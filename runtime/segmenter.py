@@ -203,10 +203,6 @@ class Segmenter:
 
         def prepare(group: Group) -> ReadyGroup:
             return ready_group(group, self._picture)
-            interval = settings.one_side_interval or settings.interval
-            schedule = OneSide(interval, settings.tolerance, settings.looks)
-
-        frames = ready_groups(schedule.groups(tied_frames(source, settings.motion)), self._picture)
 
         def run(ready: ReadyGroup) -> Iterator[Result]:
             self._check_open()
