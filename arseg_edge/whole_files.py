@@ -37,5 +37,5 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write text, as UTF-8, likewise."""
+    """Write text, as UTF-8, into a new file, which then takes the place of ``path``."""
     replace_file(path, lambda file: file.write(text.encode()))

@@ -353,7 +353,7 @@ def load_hr(family: Family, checkpoint: Checkpoint) -> SegmentationNetwork:
 
 
 def load_ar(family: Family, checkpoint: Checkpoint) -> FusionNetwork:
-    """Return the family's network for the other frames, with its fusion, likewise."""
+    """Return the family's network for LR frames, with its fusion and these weights, float32, in evaluation mode."""
     return cast(FusionNetwork, _load(family, checkpoint, family.build_ar(), fused=True))
 
 

@@ -78,12 +78,12 @@ class Family:
 
     @property
     def label_rule(self) -> LabelRule:
-        """What ``SegmentationLabels`` is told of the way from logits to labels."""
+        """The attributes of ``SegmentationLabels``, by which labels are made of logits."""
         return {"upscale": self.upscale, "align_corners": self.align_corners is not False}
 
     @property
     def enlargement(self) -> int:
-        """By what half-pixel steps alone enlarge the logits, which a coarser grid of the loss must divide."""
+        """The factor by which half-pixel steps enlarge the logits; the stride of the loss must divide it."""
         return self.stride if self.upscale == 1 and self.align_corners is False else self.upscale
 
     def build_hr(self) -> SegmentationNetwork:
@@ -91,7 +91,7 @@ class Family:
         return cast(SegmentationNetwork, cast(nn.Module, self.network()).eval())
 
     def build_ar(self) -> FusionNetwork:
-        """Return the network for other frames with its ``fuse_attention``, likewise."""
+        """Return the network for LR frames with its ``fuse_attention``, in evaluation mode, with fresh weights."""
         network = cast(nn.Module, (self.lr_network or self.network)())
         fusion = CReFF(self.channels, kernel_size=self.kernel_size, sampling=self.sampling)
         network.add_module("fuse_attention", fusion)

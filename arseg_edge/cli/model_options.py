@@ -53,20 +53,22 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         type=click.Choice(["adaptive", "paper"]),
         default="adaptive",
         show_default=True,
-        help="Networks where the video asks for them and labels moved along between; or HR every interval, LR between.",
+        help="adaptive: networks run where the video asks for them, and all other frames have labels moved along; "
+        "paper: HR every interval, LR and CReFF on all other frames.",
     ),
     "tolerance": functools.partial(
         click.option,
         "--tolerance",
         type=float,
-        help="Adaptive: share of the picture that may be shown by no frame that a network saw.  [default: 0.06]",
+        help="Adaptive schedule: share of the picture, 0 to 1, that may be new, shown by no frame that a network saw.  "
+        "[default: 0.06]",
     ),
     "lookahead": functools.partial(
         click.option,
         "--lookahead/--no-lookahead",
         default=True,
         show_default=True,
-        help="Adaptive, of files: labels come from frames behind, too.",
+        help="Adaptive schedule, files: take labels from later frames, too.",
     ),
     "guard": functools.partial(
         click.option,
@@ -91,7 +93,10 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         help="What the networks see frames at; labels have the frames' own size.  [default: the frames' size]",
     ),
     "resize": functools.partial(
-        click.option, "--resize", is_flag=True, help="For a bundle of fixed size: the networks see frames at that."
+        click.option,
+        "--resize",
+        is_flag=True,
+        help="For a bundle of fixed size: frames are resized to it.",
     ),
     "provider": functools.partial(
         click.option,

@@ -123,7 +123,7 @@ class HrSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LrSettings(HrSettings):
-    """A run that trains LR and CReFF from an HR checkpoint, likewise.
+    """A run that trains LR and CReFF from an HR checkpoint; defaults are as for :class:`HrSettings`.
 
     Raises:
         UsageError: settings that contradict one another.
