@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, perf_counter
@@ -112,26 +112,33 @@ class GroupRunner:
         fits = np.max([_FITS.take(draw.reach.difference) for draw in frame.draws], axis=0)
         weight = np.asarray(1 + LR_WEIGHT - fits, np.float32)
         own = Moved(seen, np.zeros((*blocks, 2), np.float32), weight)
-        labels = moved_labels([own, *self._drawn(frame)], self._classes, self._place(seen))
+        labels = moved_labels([own, *_drawn(frame, self._seen)], self._classes, _logits_place(seen, self._rule))
         self._seen[frame.index] = Seen(labels, seen.logits)
         return labels, (perf_counter() - start) * 1e3
 
     def _move(self, frame: ScheduledFrame) -> tuple[Labels, float]:
         start = perf_counter()
-        sources = self._drawn(frame)
-        labels = moved_labels(sources, self._classes, self._place(sources[0].seen))
+        labels = labels_along(frame, self._seen, self._classes, self._rule)
         return labels, (perf_counter() - start) * 1e3
 
-    def _drawn(self, frame: ScheduledFrame) -> list[Moved]:
-        # Of a live source an LR frame may have been left out; its keyframe never is.
-        draws = [draw for draw in frame.draws if draw.anchor in self._seen]
-        return [Moved(self._seen[draw.anchor], draw.reach.motion, _weight(draw.reach)) for draw in draws]
 
-    def _place(self, seen: Seen) -> LogitsPlace | None:
-        if self._rule is None or seen.logits is None:
-            return None
-        height, width = seen.labels.shape
-        return _place((height, width), seen.logits.shape[:2], self._rule)
+def labels_along(frame: ScheduledFrame, seen: Mapping[int, Seen], classes: int, rule: LabelRule | None) -> Labels:
+    """Return the labels of a frame that no network sees, from those of the anchors, by index, that it draws on."""
+    sources = _drawn(frame, seen)
+    return moved_labels(sources, classes, _logits_place(sources[0].seen, rule))
+
+
+def _drawn(frame: ScheduledFrame, seen: Mapping[int, Seen]) -> list[Moved]:
+    # Of a live source an LR frame may have been left out; its keyframe never is.
+    draws = [draw for draw in frame.draws if draw.anchor in seen]
+    return [Moved(seen[draw.anchor], draw.reach.motion, _weight(draw.reach)) for draw in draws]
+
+
+def _logits_place(seen: Seen, rule: LabelRule | None) -> LogitsPlace | None:
+    if rule is None or seen.logits is None:
+        return None
+    height, width = seen.labels.shape
+    return _place((height, width), seen.logits.shape[:2], rule)
 
 
 def _place(size: tuple[int, int], cells: tuple[int, ...], rule: LabelRule) -> LogitsPlace:

@@ -17,7 +17,7 @@ from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.read_motion import GUARDS
 from arseg_edge.runtime.schedule.adaptive import TOLERANCE, check_tolerance
 from arseg_edge.runtime.schedule.keyframes import Guards, check_interval
-from arseg_edge.runtime.segmenter import LrResize, Schedule, Segmenter, Settings
+from arseg_edge.runtime.segmenter import LrResize, Schedule, Segmenter, Settings, one_side_interval
 
 
 def load(
@@ -112,7 +112,9 @@ def load(
         tolerance=tolerance,
         lookahead=lookahead,
         guards=guards,
-        one_side_interval=max(1, bundle.manifest.interval // 2) if interval is None and lr_every is None else None,
+        one_side_interval=one_side_interval(bundle.manifest.interval)
+        if interval is None and lr_every is None
+        else None,
         looks=lr_every,
         threads=threads,
     )

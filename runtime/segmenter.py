@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from types import TracebackType
@@ -70,6 +70,22 @@ class _ReadyFrame:
     image: NDArray[np.uint8]
     """uint8 [h, w, 3]."""
     convert_ms: float
+
+
+def one_side_interval(interval: int) -> int:
+    """Return how often HR comes, where nobody says it, without a future: twice as often as with one."""
+    return max(1, interval // 2)
+
+
+def scheduled_groups(source: Source, settings: Settings) -> Generator[Group, None, None]:
+    """Follow an open source by the adaptive schedule."""
+    schedule: BothSides | OneSide
+    if settings.lookahead and source.at_hand:
+        schedule = BothSides(settings.interval, settings.tolerance)
+    else:
+        interval = settings.one_side_interval or settings.interval
+        schedule = OneSide(interval, settings.tolerance, settings.looks)
+    return schedule.groups(tied_frames(source, settings.motion))
 
 
 class Segmenter:
@@ -193,13 +209,7 @@ class Segmenter:
             native=self.native,
             threads=settings.threads,
         )
-        schedule: BothSides | OneSide
-        if settings.lookahead and source.at_hand:
-            schedule = BothSides(settings.interval, settings.tolerance)
-        else:
-            interval = settings.one_side_interval or settings.interval
-            schedule = OneSide(interval, settings.tolerance, settings.looks)
-        frames = schedule.groups(tied_frames(source, settings.motion))
+        frames = scheduled_groups(source, settings)
 
         def prepare(group: Group) -> ReadyGroup:
             return ready_group(group, self._picture)

@@ -1,45 +1,52 @@
 """What AR-Seg saves on this device, in seconds: everything in one run, the variants taking turns.
 
 A machine's speed drifts, so only ratios of what ran side by side mean anything: every round runs every
-variant once, and figures are medians over the rounds.
+variant once, and figures are medians over the rounds. All ratios are to HR on every frame in a bare session of ONNX
+Runtime, which neither decodes nor converts nor keeps anything: what a user has without this package, at its best.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
 
-from arseg_edge.bundle import KEYFRAME, Bundle
+from arseg_edge.bundle import Bundle
 from arseg_edge.errors import SourceError
-from arseg_edge.onnx_bytes import ending_at, matmul_model
-from arseg_edge.results import Result
+from arseg_edge.results import Branch, Result, Speed
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import CPU, Provider
-from arseg_edge.runtime.inference.sessions import feeds_of, open_session
-from arseg_edge.runtime.motion.agreement import resized
-from arseg_edge.runtime.read_motion import MotionFrame, read_motion
-from arseg_edge.runtime.segmenter import Segmenter, Settings
+from arseg_edge.runtime.labels.seen import Labels
+from arseg_edge.runtime.pipeline import AHEAD
+from arseg_edge.runtime.read_motion import read_motion
+from arseg_edge.runtime.reports.alone import MATMUL_SIZE, Alone
+from arseg_edge.runtime.reports.first_frames import FirstFrames
+from arseg_edge.runtime.reports.moved_cost import Looked, MovedClock, MovedCost
+from arseg_edge.runtime.reports.ways import ADAPTIVE, HR, LIVE, PAPER, Way, ways_of
+from arseg_edge.runtime.segmenter import Segmenter, one_side_interval
 from arseg_edge.runtime.source.location import scheme, shown
-from arseg_edge.runtime.source.resizing import resized_picture
+from arseg_edge.runtime.source.open_source import open_source
 
-_MATMUL_SIZE = 1024
-_HR_FRAMES = 4
+BARE: Final = "hr bare"
+BODIES: Final = "paper bodies"
+
+INTERVALS: Final = 4
+"""How many the timed frames are, where nothing else is asked for."""
+
+_HR_FRAMES: Final = 4
 """Frames that HR on every frame is timed on in a round: one frame is like another."""
-_REPEATS = 3
+_REPEATS: Final = 3
 """Runs of a single session in a round."""
 
 
@@ -59,6 +66,18 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class WayTiming(Timing):
+    """Milliseconds a frame of a way to make the labels of all frames."""
+
+    ratio: float
+    """HR in a bare session over this way, of medians."""
+    branches: dict[Branch, float]
+    """The share of the frames, 0 to 1, that each branch made."""
+    words: str
+    """The way's name for people."""
+
+
+@dataclass(frozen=True)
 class BenchReport:
     """All that ``arseg-edge bench`` measures; milliseconds are per frame, ratios are of medians."""
 
@@ -70,35 +89,46 @@ class BenchReport:
     """What the networks see it at."""
     threads: int
     interval: int
+    frames: int
+    """How many of the video were timed: of ``hr`` and ``paper bodies`` the first of these."""
     rounds: int
     native: bool
-    end_to_end: dict[str, Timing]
-    """``hr`` and ``ar`` through the runtime, ``hr bare`` in an ``InferenceSession``, ``ar bodies`` without the
-    native library; milliseconds a frame, of ``ar`` over whole keyframe intervals."""
+    end_to_end: dict[str, WayTiming]
+    """``hr bare`` in an ``InferenceSession``, all others through the runtime: ``hr``, ``hr every K moved``, ``paper``,
+    ``adaptive live``, ``adaptive live lr`` and, of files, ``adaptive``; ``paper bodies`` without the native library."""
     alone: dict[str, Timing]
-    """Single sessions: ``hr``, ``ar frame``, ``lr network`` (up to its feature)."""
-    stages: dict[str, float]
-    """Median milliseconds a frame of ``ar``, by stage."""
+    """Single sessions: ``hr``, ``lr frame`` (to its labels), ``lr network`` (up to its feature)."""
+    moved: dict[str, MovedCost]
+    """What a moved frame costs beside decoding, for ``adaptive live`` and ``adaptive``, where they move labels."""
+    stages: dict[str, dict[str, float]]
+    """Of ``paper`` and ``adaptive`` (``adaptive live`` where there is no file): the median milliseconds, by stage, of
+    the frames that go through it."""
     operators: dict[str, float]
-    """Of an AR frame: milliseconds in each custom operator, as ONNX Runtime's profiler has them."""
-    ratio: float
-    """HR on every frame over AR."""
+    """Of an LR frame: milliseconds in each custom operator, as ONNX Runtime's profiler has them."""
     bound: float
-    """L / (1 + (L − 1)·t_LR/t_HR): the ratio if everything but the networks cost nothing."""
+    """n / (k + (n − k)·t_LR/t_HR), for n frames and k keyframes of ``paper``: its ratio if everything but the networks
+    cost nothing."""
+    share_of_bound: float
+    """How much of that ``paper`` reaches."""
     beside_lr: float
-    """Everything in an AR frame except the LR network, as a share of the LR network's time."""
+    """Everything in an LR frame except the LR network, as a share of the LR network's time."""
     exposed: float
-    """Share of AR's wall time in which inference waited for decoding, motion and conversion."""
+    """Share of the wall time of ``paper`` in which inference waited for decoding, motion and conversion."""
     sgemm_gflops: float
     hr_gflops: float
     startup_seconds: float
     peak_megabytes: float
-    macs: dict[str, int]
+    """Of a process that segments the frames, by the default schedule: of a file with look-ahead.
 
-    @property
-    def share_of_bound(self) -> float:
-        """How much of the arithmetic bound is reached."""
-        return self.ratio / self.bound
+    Look-ahead keeps decoded pictures until the next frame that a network sees is known: no more than
+    ``lookahead_megabytes``, however long the video is."""
+    peak_megabytes_live: float
+    """The same without look-ahead."""
+    lookahead_megabytes: float
+    """The bound on what look-ahead keeps, for a picture of 4:2:0: four times the interval of decoded pictures (a group
+    that is put together, two that wait, one that is worked on), with the RGB of each group's network frame, and the
+    labels of one group. 0 where there is none."""
+    macs: dict[str, int]
 
 
 def run_bench(
@@ -109,60 +139,75 @@ def run_bench(
     rounds: int,
     interval: int | None = None,
     size: tuple[int, int] | None = None,
+    frames: int | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> BenchReport:
-    """Measure ``bundle`` on the first frames of ``video``, on the CPU; ``size`` is as for ``arseg_edge.load``.
+    """Measure ``bundle`` on the first ``frames`` of ``video``, on the CPU; ``size`` is as for ``arseg_edge.load``.
+
+    Without ``frames`` they are ``INTERVALS`` intervals; a shorter video is measured as far as it goes.
 
     Raises:
         SizeError: the networks do not run at ``size``, or without it at the video's.
-        SourceError: the video cannot be read, or is shorter than one keyframe interval.
+        SourceError: the video cannot be read, or has but one frame.
         BundleError, OperatorError: as for loading.
     """
+    live_interval = one_side_interval(bundle.manifest.interval) if interval is None else None
     interval = interval or bundle.manifest.interval
+    count = frames or INTERVALS * interval
     rule = network_size(bundle.manifest, bundle.path.name, size, resize=False)
-    frames = list(itertools.islice(read_motion(video, interval), interval))
-    if len(frames) < interval:
-        raise SourceError(
-            f"{shown(video)}: {len(frames)} frames, fewer than one interval of {interval}: use a longer one"
-        )
-    video_size = frames[0].decoded.height, frames[0].decoded.width
+    first = list(itertools.islice(read_motion(video, interval), min(interval, count)))
+    if len(first) < 2:
+        raise SourceError(f"{shown(video)}: a single frame, which has nothing to draw on: give a longer video")
+    video_size = first[0].decoded.height, first[0].decoded.width
     seen = rule.of(*video_size)
     progress("loading")
-    startup, peak = _fresh_process(bundle, video, threads, interval, seen)
+    with open_source(video) as source:
+        files = source.at_hand
+    startup, peak_live = _fresh_process(bundle, video, threads, interval, seen, count, lookahead=False)
+    peak = _fresh_process(bundle, video, threads, interval, seen, count, lookahead=True)[1] if files else peak_live
     native = native_operators(Provider(CPU)) is not None
-    ar = _segmenter(bundle, threads, interval, size, native=True)
-    hr = _segmenter(bundle, threads, 1, size, native=True)
-    bodies = _segmenter(bundle, threads, interval, size, native=False)
-    alone = _Alone(bundle, threads, frames, seen)
-
-    results: list[Result] = []
-    streams: dict[str, tuple[Callable[[], object], int]] = {
-        "hr": (lambda: _drain(hr, video, _HR_FRAMES), _HR_FRAMES),
-        "ar": (lambda: results.extend(_drain(ar, video, interval)), interval),
-    }
+    alone = Alone(bundle, threads, first, seen)
+    ways = ways_of(interval, size, threads, live_interval=live_interval, files=files)
+    # One pair of networks for all: they take turns, and of some the memory is large.
+    networks = load_networks(bundle, providers="cpu", threads=threads, scale=None)
+    runs = [_Run(way, Segmenter(bundle, networks, way.settings), video, _frames_of(way, count)) for way in ways]
     if native:
-        streams["ar bodies"] = (lambda: _drain(bodies, video, interval), interval)
-    singles = {"hr bare": alone.hr, "ar frame": alone.ar_frame, "lr network": alone.lr_network, "sgemm": alone.sgemm}
-    milliseconds: dict[str, list[float]] = {name: [] for name in (*streams, *singles)}
+        paper = next(way for way in ways if way.name == PAPER)
+        bodies = load_networks(bundle, providers="cpu", threads=threads, scale=None, native=False)
+        way = replace(paper, name=BODIES, words="paper, function bodies")
+        runs.append(_Run(way, Segmenter(bundle, bodies, way.settings), video, min(count, interval)))
+    singles = {BARE: alone.hr, "lr frame": alone.lr_frame, "lr network": alone.lr_network, "sgemm": alone.sgemm}
+    milliseconds: dict[str, list[float]] = {name: [] for name in singles}
+    clocks: dict[str, MovedClock] = {}
     # The first round warms up and does not count.
     for number in range(rounds + 1):
-        for name, (run, count) in streams.items():
-            progress(f"round {number} of {rounds}: {name}")
-            milliseconds[name].append(_milliseconds(run) / count)
+        for run in runs:
+            progress(f"round {number} of {rounds}: {run.way.words}")
+            run.measure(counts=number > 0)
         for name, single in singles.items():
             progress(f"round {number} of {rounds}: {name}")
             # As in a stream, where its own like came before and left its weights in the cache.
             single()
             milliseconds[name].append(statistics.median(_milliseconds(single) for _ in range(_REPEATS)))
         if number == 0:
-            results.clear()
+            logits = alone.logits()
+            for run in runs:
+                if run.way.name in (LIVE, ADAPTIVE):
+                    clocks[run.way.name] = MovedClock(video, count, run.way, bundle, Looked(run.labels, logits))
+            continue
+        for name, clock in clocks.items():
+            progress(f"round {number} of {rounds}: moved frames of {name}")
+            clock.measure()
     timings = {name: Timing.of(values[1:]) for name, values in milliseconds.items()}
 
-    t_hr, t_lr = timings["hr bare"].median, timings["lr network"].median
-    ar_wall = timings["ar"].median * interval * rounds
-    inferring = sum(
-        value for result in results for stage, value in result.speed.milliseconds.items() if stage in ("hr", "lr")
-    )
+    t_hr, t_lr = timings[BARE].median, timings["lr network"].median
+    by_name = {run.way.name: run for run in runs}
+    ends = {BARE: _way_timing(timings[BARE], t_hr, {"hr": 1.0}, "HR on every frame, bare InferenceSession")}
+    ends |= {name: run.timing(t_hr) for name, run in by_name.items()}
+    paper_run, default = by_name[PAPER], ADAPTIVE if files else LIVE
+    count = len(paper_run.branches)
+    keyframes = paper_run.branches.count("hr")
+    bound = count / (keyframes + (count - keyframes) * t_lr / t_hr)
     return BenchReport(
         bundle=bundle.path.name,
         video=shown(video) if scheme(video) else Path(video).name,
@@ -170,20 +215,24 @@ def run_bench(
         network_size=seen,
         threads=threads,
         interval=interval,
+        frames=count,
         rounds=rounds,
         native=native,
-        end_to_end={name: timings[name] for name in ("hr", "hr bare", "ar", "ar bodies") if name in timings},
-        alone={"hr": timings["hr bare"], **{name: timings[name] for name in ("ar frame", "lr network")}},
-        stages=_stages(results),
+        end_to_end=ends,
+        alone={"hr": timings[BARE], **{name: timings[name] for name in ("lr frame", "lr network")}},
+        moved={name: cost for name, clock in clocks.items() if (cost := clock.cost()) is not None},
+        stages={name: _stages(by_name[name].speeds) for name in (PAPER, default)},
         operators=alone.operators() if native else {},
-        ratio=timings["hr"].median / timings["ar"].median,
-        bound=interval / (1 + (interval - 1) * t_lr / t_hr),
-        beside_lr=timings["ar frame"].median / t_lr - 1,
-        exposed=max(0.0, 1 - inferring / ar_wall),
-        sgemm_gflops=2 * _MATMUL_SIZE**3 / timings["sgemm"].median / 1e6,
+        bound=bound,
+        share_of_bound=ends[PAPER].ratio / bound,
+        beside_lr=timings["lr frame"].median / t_lr - 1,
+        exposed=paper_run.waiting(),
+        sgemm_gflops=2 * MATMUL_SIZE**3 / timings["sgemm"].median / 1e6,
         hr_gflops=2 * _macs_at(bundle, seen) / t_hr / 1e6,
         startup_seconds=startup,
         peak_megabytes=peak,
+        peak_megabytes_live=peak_live,
+        lookahead_megabytes=_lookahead_bytes(interval, video_size) / 1e6 if files else 0.0,
         macs={
             "hr": bundle.manifest.macs.hr,
             **{f"lr {scale}": count for scale, count in bundle.manifest.macs.lr.items()},
@@ -192,100 +241,78 @@ def run_bench(
     )
 
 
+class _Run:
+    """A way at work on the first frames of a video, once a round."""
+
+    def __init__(self, way: Way, segmenter: Segmenter, video: str, count: int) -> None:
+        self.way = way
+        self._segmenter, self._video, self._count = segmenter, video, count
+        self._milliseconds: list[float] = []
+        self.branches: list[Branch] = []
+        """Of the frames of a round; each is like the other."""
+        self.labels: dict[int, Labels] = {}
+        """Of the frames that a network saw in the round that does not count, by index."""
+        self.speeds: list[Speed] = []
+
+    def measure(self, *, counts: bool) -> None:
+        """Segment all frames, whose results are let go at once."""
+        self.branches = []
+
+        def keep(result: Result) -> None:
+            self.branches.append(result.branch)
+            if counts:
+                self.speeds.append(result.speed)
+            elif result.branch != "moved":
+                self.labels[result.index] = result.labels
+
+        milliseconds = _milliseconds(lambda: _drain(self._segmenter, self._video, self._count, keep))
+        if counts:
+            self._milliseconds.append(milliseconds)
+
+    def timing(self, bare: float) -> WayTiming:
+        """Return milliseconds a frame, beside those of HR in a bare session."""
+        shares = {branch: each / len(self.branches) for branch, each in sorted(Counter(self.branches).items())}
+        timing = Timing.of([each / len(self.branches) for each in self._milliseconds])
+        return _way_timing(timing, bare, shares, self.way.words)
+
+    def waiting(self) -> float:
+        """Return the share of the time in which no network ran."""
+        stages = (each for speed in self.speeds for each in speed.milliseconds.items())
+        inferring = sum(value for stage, value in stages if stage in ("hr", "lr"))
+        return max(0.0, 1 - inferring / sum(self._milliseconds))
+
+
+def _frames_of(way: Way, count: int) -> int:
+    return min(count, _HR_FRAMES) if way.name == HR else count
+
+
+def _way_timing(timing: Timing, bare: float, branches: dict[Branch, float], words: str) -> WayTiming:
+    return WayTiming(timing.median, timing.lower, timing.upper, bare / timing.median, branches, words)
+
+
 def _milliseconds(run: Callable[[], object]) -> float:
     start = perf_counter()
     run()
     return (perf_counter() - start) * 1e3
 
 
-class _Alone:
-    """Single sessions on fixed inputs, without a pipeline around them."""
-
-    def __init__(self, bundle: Bundle, threads: int, frames: Sequence[MotionFrame], size: tuple[int, int]) -> None:
-        """``size``: what the networks see the frames at; labels have the frames' own."""
-        self._threads = threads
-        self._nonkeyframe = bundle.read(bundle.manifest.low_resolution(None).member)
-        provider = Provider(CPU)
-        self._library = native_operators(provider)
-        self._hr = open_session(bundle.read(KEYFRAME), provider, threads, KEYFRAME, self._library)
-        self._ar = open_session(self._nonkeyframe, provider, threads, "nonkeyframe.onnx", self._library)
-        lr = ending_at(self._nonkeyframe, "lr_feature", without=("Creff", "SegmentationLabels"))
-        self._lr = open_session(lr, provider, threads, "nonkeyframe.onnx", self._library)
-        self._matmul = open_session(matmul_model(_MATMUL_SIZE), provider, threads, "matmul", None)
-        rng = np.random.default_rng(0)
-        self._matrix = rng.random((_MATMUL_SIZE, _MATMUL_SIZE), np.float32)
-        motion = next((frame.motion for frame in reversed(frames) if frame.motion is not None), None)
-        if motion is None:
-            raise SourceError("no frame of the first interval has motion: the saving cannot be measured on it")
-        first, last = (np.ascontiguousarray(resized_picture(frames[at].rgb, size))[None] for at in (0, -1))
-        sizes = {
-            "frame_size": np.array(size, np.int64),
-            "labels_size": np.array(frames[0].rgb.shape[:2], np.int64),
-        }
-        self._key = feeds_of(self._hr, {"frame": first, **sizes})
-        inputs: dict[str, NDArray[np.generic]] = {
-            "frame": last,
-            "motion": np.ascontiguousarray(resized(motion, *size))[None],
-            "keyframe_feature": self._hr.run(["feature"], self._key)[0],
-            **sizes,
-        }
-        self._inputs = feeds_of(self._ar, inputs)
-
-    def hr(self) -> None:
-        """Run the HR network with its labels."""
-        self._hr.run(None, self._key)
-
-    def ar_frame(self) -> None:
-        """Run everything that a frame between keyframes takes."""
-        self._ar.run(None, self._inputs)
-
-    def lr_network(self) -> None:
-        """Run the LR network up to its feature, and no more."""
-        self._lr.run(None, self._inputs)
-
-    def sgemm(self) -> None:
-        """Multiply two matrices on the same threads."""
-        self._matmul.run(None, {"a": self._matrix, "b": self._matrix})
-
-    def operators(self, runs: int = 5) -> dict[str, float]:
-        """Return median milliseconds of each custom operator in an AR frame, by ONNX Runtime's profiler."""
-        with tempfile.TemporaryDirectory() as folder:
-            options = onnxruntime.SessionOptions()
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
-            session = open_session(
-                self._nonkeyframe, Provider(CPU), self._threads, "nonkeyframe.onnx", self._library, options
-            )
-            for _ in range(runs):
-                session.run(None, self._inputs)
-            events = json.loads(Path(session.end_profiling()).read_text())
-        durations: dict[str, list[float]] = {}
-        for event in events:
-            operator = event.get("args", {}).get("op_name", "")
-            if event["name"].endswith("_kernel_time") and operator in ("NormalizeImage", "Creff", "SegmentationLabels"):
-                durations.setdefault(operator, []).append(event["dur"] / 1e3)
-        return {operator: statistics.median(values) for operator, values in durations.items()}
+def _drain(segmenter: Segmenter, video: str, count: int, keep: Callable[[Result], None]) -> None:
+    with FirstFrames(open_source(video), count) as source, segmenter.stream(source) as results:
+        for result in results:
+            keep(result)
 
 
-def _segmenter(bundle: Bundle, threads: int, interval: int, size: tuple[int, int] | None, *, native: bool) -> Segmenter:
-    networks = load_networks(bundle, providers="cpu", threads=threads, scale=None, native=native)
-    return Segmenter(bundle, networks, Settings(interval, size))
-
-
-def _drain(segmenter: Segmenter, video: str, count: int) -> list[Result]:
-    results = segmenter.stream(video)
-    try:
-        return list(itertools.islice(results, count))
-    finally:
-        results.close()
-
-
-def _stages(results: Sequence[Result]) -> dict[str, float]:
+def _stages(speeds: Iterable[Speed]) -> dict[str, float]:
     values: dict[str, list[float]] = {}
-    for result in results:
-        for stage, value in result.speed.milliseconds.items():
+    for speed in speeds:
+        for stage, value in speed.milliseconds.items():
             values.setdefault(stage, []).append(value)
     return {stage: statistics.median(each) for stage, each in values.items()}
+
+
+def _lookahead_bytes(interval: int, size: tuple[int, int]) -> float:
+    groups, yuv, rgb = AHEAD + 2, 1.5, 3.0
+    return (groups * (interval * yuv + rgb) + interval) * size[0] * size[1]
 
 
 def _macs_at(bundle: Bundle, size: tuple[int, int]) -> float:
@@ -298,11 +325,14 @@ _PROBE = """
 import itertools, sys, time
 start = time.perf_counter()
 import arseg_edge
-threads, interval, height, width = map(int, sys.argv[2:])
-segmenter = arseg_edge.load(sys.argv[1], providers="cpu", threads=threads, interval=interval, size=(height, width))
+threads, interval, height, width, count, lookahead = map(int, sys.argv[2:])
+segmenter = arseg_edge.load(
+    *sys.argv[1:2],
+    providers="cpu", threads=threads, interval=interval, size=(height, width), lookahead=bool(lookahead),
+)
 loaded = time.perf_counter() - start
 results = segmenter.stream(sys.stdin.read())
-for _ in itertools.islice(results, interval + 2):
+for _ in itertools.islice(results, count):
     pass
 results.close()
 try:
@@ -315,10 +345,11 @@ print(loaded, peak)
 
 
 def _fresh_process(
-    bundle: Bundle, video: str, threads: int, interval: int, size: tuple[int, int]
+    bundle: Bundle, video: str, threads: int, interval: int, size: tuple[int, int], count: int, *, lookahead: bool
 ) -> tuple[float, float]:
     """Return seconds from import to loaded sessions, and the peak memory in MB of a process that does only this."""
-    command = [sys.executable, "-c", _PROBE, str(bundle.path), *map(str, (threads, interval, *size))]
+    numbers = map(str, (threads, interval, *size, count, int(lookahead)))
+    command = [sys.executable, "-c", _PROBE, str(bundle.path), *numbers]
     # The video's address can have a password, which the arguments of a process show to everybody.
     out = subprocess.run(command, input=video, check=True, capture_output=True, text=True).stdout
     loaded, peak = map(float, out.split())
