@@ -102,6 +102,7 @@ def load(
     network_size(bundle.manifest, bundle.path.name, size, resize=resize)
     threads = threads or usable_cores()
     networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
+    one_side = one_side_interval(bundle.manifest.interval) if interval is None and lr_every is None else None
     settings = Settings(
         interval=bundle.manifest.interval if interval is None else interval,
         size=size,
@@ -112,9 +113,7 @@ def load(
         tolerance=tolerance,
         lookahead=lookahead,
         guards=guards,
-        one_side_interval=one_side_interval(bundle.manifest.interval)
-        if interval is None and lr_every is None
-        else None,
+        one_side_interval=one_side,
         looks=lr_every,
         threads=threads,
     )
