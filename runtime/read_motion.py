@@ -144,11 +144,13 @@ def read_motion(
     opened = open_source(source)
 
     def frames() -> Generator[MotionFrame | None, None, None]:
-        with opened:
+        try:
             yield None
             yield from motion_frames(opened, interval, chaining, motion, guards)
+        finally:
+            opened.let_go()  # this may be garbage collection, in which nobody waits
 
-    # A generator that was never started is closed without running any of it: this one waits inside ``with``.
+    # A generator that was never started is closed without running any of it: this one waits inside ``try``.
     begun = frames()
     next(begun)
     return cast(Generator[MotionFrame, None, None], begun)

@@ -269,9 +269,30 @@ def test_the_scale_is_the_one_that_was_asked_for(tiny_bundle: Path, pictures: li
     assert np.mean(labels[0.3] != labels[0.5]) > 0.001
 
 
+def test_guards(tiny_bundle: Path) -> None:
+    pictures = [panning(1, HEIGHT, WIDTH, 0, 0, seed)[0] for seed in range(6)]
+
+    def keyframes(guards: arseg_edge.Guards | None) -> list[bool]:
+        with arseg_edge.load(tiny_bundle, threads=1, schedule="paper", guards=guards) as segmenter:
+            return [result.is_keyframe for result in segmenter.stream(pictures)]
+
+    assert keyframes(arseg_edge.Guards()) == [True] * 6
+    assert keyframes(arseg_edge.Guards(mismatch=1, cut=1)) == keyframes(None) == [True, *[False] * 5]
+    with pytest.raises(UsageError, match="the adaptive schedule has none"):
+        arseg_edge.load(tiny_bundle, schedule="adaptive", guards=None)
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [{"threads": 0}, {"threads": True}, {"threads": 1.5}, {"interval": 0}, {"interval": "12"}, {"providers": 5}],
+    [
+        {"threads": 0},
+        {"threads": True},
+        {"threads": 1.5},
+        {"interval": 0},
+        {"interval": "12"},
+        {"providers": 5},
+        {"guards": 0.4},
+    ],
 )
 def test_arguments_that_make_no_sense(tiny_bundle: Path, arguments: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(arguments.values())))):
