@@ -3,13 +3,12 @@
     python benchmarks/readme.py --camvid ../shared/camvid --only accuracy    # any machine, whatever else it does
     python benchmarks/readme.py --camvid ../shared/camvid                    # two cores that must be idle, half an hour
 
-Each way of making labels (``WAYS``) segments the same clips: the 101 labelled frames of CamVid's ``val``, encoded as
+Each way of making labels (``ROWS``) segments the same clips: the 101 labelled frames of CamVid's ``val``, encoded as
 H.264 without B-frames, an I-frame every 12 frames. Accuracy is the demo model's at 480×360 (15 frames/s, 1.5 Mbit/s),
 over ``--shifts`` clips of which each begins some frames later, so that each frame is met at several distances from a
 keyframe. Times are those of the demo model on the first of these clips, and of the published networks on 61 frames at
 960×720 and 3 Mbit/s; their weights are made by a formula (``tests/reference/fill.py``), since speed does not depend on
-what was learnt. The ways take turns in every round; times are medians over the rounds, whole streams from the first
-frame to the last, decoding and motion included.
+what was learnt. Times come from ``arseg-edge bench``, of whole streams, decoding and motion included.
 
 What was measured is kept in ``--work`` as JSON, and a cell that nothing was measured for stays empty.
 """
@@ -17,18 +16,15 @@ What was measured is kept in ``--work`` as JSON, and a cell that nothing was mea
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import platform
 import re
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import cv2
@@ -42,7 +38,9 @@ from arseg_edge.datasets.sequence import read_image
 from arseg_edge.demo import demo_bundle
 from arseg_edge.evaluation.confusion import confusion_matrix, mean_iou
 from arseg_edge.runtime.inference.networks import load_networks
-from arseg_edge.runtime.segmenter import Segmenter, Settings
+from arseg_edge.runtime.reports.bench import BARE
+from arseg_edge.runtime.reports.ways import ADAPTIVE, HR, LIVE, OFTEN, PAPER, moved_every, ways_of
+from arseg_edge.runtime.segmenter import Segmenter, one_side_interval
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "reference"
@@ -52,51 +50,29 @@ DEMO = "demo"
 FAMILIES = ("camvid-bise18", "camvid-psp18")
 LARGE = (720, 960)
 LARGE_FRAMES = 61
-HR_FRAMES = 6
-"""HR on every frame is timed on so many: one frame is like another."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way of making the labels of all frames."""
-
-    name: str
-    settings: Settings
-
-    def open(self, path: Path) -> Segmenter:
-        """Open a bundle so that its streams go this way."""
-        bundle = read_bundle(path)
-        return Segmenter(bundle, load_networks(bundle, providers="cpu", threads=THREADS, scale=None), self.settings)
 
 
 HR_ALONE = "HR on every frame"
-WAYS = (
-    Way(HR_ALONE, Settings(1, schedule="paper", threads=THREADS)),
-    # With a tolerance of 1 nothing but the interval and cuts call for HR.
-    Way(
-        f"HR every {INTERVAL} frames, its labels moved on to the others",
-        Settings(INTERVAL, tolerance=1.0, lookahead=False, looks=None, threads=THREADS),
-    ),
-    Way(
-        f"HR every {INTERVAL} frames, LR and CReFF on the others (`paper`)",
-        Settings(INTERVAL, schedule="paper", threads=THREADS),
-    ),
-    Way("`adaptive`, live", Settings(INTERVAL, lookahead=False, threads=THREADS)),
-    Way("**`adaptive`, from a file: the default**", Settings(INTERVAL, threads=THREADS)),
-)
+ROWS = {
+    HR_ALONE: HR,
+    f"HR every {INTERVAL} frames, its labels moved on to the others": moved_every(INTERVAL),
+    f"HR every {INTERVAL} frames, LR and CReFF on the others (`paper`)": PAPER,
+    "`adaptive`, live": LIVE,
+    "**`adaptive`, from a file: the default**": ADAPTIVE,
+}
+"""The README's, and what reports call them."""
 
 
 @dataclass
 class Measured:
-    """All that was measured; by the way's name, times also by the model's."""
+    """All that was measured; accuracy by the row's name."""
 
     miou: dict[str, float] = field(default_factory=dict)
     as_hr: dict[str, float] = field(default_factory=dict)
     branches: dict[str, dict[str, int]] = field(default_factory=dict)
     """How many frames of the demo model's first clip each branch made."""
-    milliseconds: dict[str, dict[str, float]] = field(default_factory=dict)
     bench: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Reports of ``arseg-edge bench``, by family."""
+    """Reports of ``arseg-edge bench``, by model."""
     note: str = ""
 
 
@@ -112,8 +88,12 @@ def measure_accuracy(measured: Measured, dataset: Dataset, clips: list[Path]) ->
     (sequence,) = dataset.sequences
     truths = {index: dataset.read_labels(path) for index, path in sequence.labels.items()}
     of_hr: dict[tuple[Path, int], npt.NDArray[np.uint8]] = {}
-    for way in WAYS:
-        with way.open(demo_bundle()) as segmenter:
+    live_interval = one_side_interval(INTERVAL)
+    ways = {way.name: way.settings for way in ways_of(INTERVAL, None, THREADS, live_interval=live_interval)}
+    bundle = read_bundle(demo_bundle())
+    for row, name in ROWS.items():
+        networks = load_networks(bundle, providers="cpu", threads=THREADS, scale=None)
+        with Segmenter(bundle, networks, ways[name]) as segmenter:
             names = tuple(each.name for each in segmenter.classes)
             assert names == dataset.classes.names, "the demo model's classes are CamVid's"
             confusion = np.zeros((len(names), len(names)), np.int64)
@@ -124,34 +104,16 @@ def measure_accuracy(measured: Measured, dataset: Dataset, clips: list[Path]) ->
                     truth = truths.get(int(clip.stem) + result.index)
                     if truth is not None:
                         confusion += confusion_matrix(truth, result.labels, len(names))
-                    if way.name == HR_ALONE:
+                    if row == HR_ALONE:
                         of_hr[clip, result.index] = result.labels
                     alike += int((result.labels == of_hr[clip, result.index]).sum())
                     pixels += result.labels.size
                     if number == 0:
                         branches[result.branch] = branches.get(result.branch, 0) + 1
-        measured.miou[way.name] = 100 * float(mean_iou(confusion))
-        measured.as_hr[way.name] = 100 * alike / pixels
-        measured.branches[way.name] = branches
-        print(f"{way.name}: mIoU {measured.miou[way.name]:.2f}, as HR {measured.as_hr[way.name]:.2f}, {branches}")
-
-
-def measure_times(measured: Measured, model: str, bundle: Path, clip: Path, rounds: int) -> None:
-    """Time all ways on a clip, taking turns; the first round warms up and does not count."""
-    values: dict[str, list[float]] = {way.name: [] for way in WAYS}
-    for number in range(rounds + 1):
-        for way in WAYS:
-            with way.open(bundle) as segmenter:
-                longest = HR_FRAMES if way.name == HR_ALONE else None
-                results = segmenter.stream(clip)
-                start = perf_counter()
-                count = sum(1 for _ in itertools.islice(results, longest))
-                seconds = perf_counter() - start
-                results.close()
-            if number:
-                values[way.name].append(1e3 * seconds / count)
-                print(f"{model}, round {number}: {way.name}: {values[way.name][-1]:.1f} ms a frame", flush=True)
-    measured.milliseconds[model] = {name: statistics.median(each) for name, each in values.items()}
+        measured.miou[row] = 100 * float(mean_iou(confusion))
+        measured.as_hr[row] = 100 * alike / pixels
+        measured.branches[row] = branches
+        print(f"{row}: mIoU {measured.miou[row]:.2f}, as HR {measured.as_hr[row]:.2f}, {branches}")
 
 
 def export(family: str, path: Path) -> Path:
@@ -181,45 +143,64 @@ def bench(bundle: Path, clip: Path, rounds: int) -> dict[str, Any]:
 def main_table(measured: Measured) -> str:
     """Return the README's table."""
 
-    def score(scores: dict[str, float], way: Way) -> str:
-        return f"{scores[way.name]:.1f}" if way.name in scores else ""
+    def score(scores: dict[str, float], row: str) -> str:
+        return f"{scores[row]:.1f}" if row in scores else ""
 
-    def speed(model: str, way: Way) -> str:
-        times = measured.milliseconds.get(model)
-        if times is None:
+    def speed(model: str, row: str) -> str:
+        if model not in measured.bench:
             return ""
-        faster = times[HR_ALONE] / times[way.name]
-        return f"{times[way.name]:.{0 if times[way.name] >= 20 else 1}f} ms" + (
-            "" if way.name == HR_ALONE else f", {faster:.1f}×"
-        )
+        ends = measured.bench[model]["end_to_end"]
+        if row == HR_ALONE:
+            return f"{_milliseconds(ends[BARE]['median'])} ms"
+        way = ends[ROWS[row]]
+        return f"{_milliseconds(way['median'])} ms, {way['ratio']:.1f}×"
 
     header = ("how each frame's labels are made", "demo model, 480×360", "mIoU", "as HR, %")
     lines = [
         f"| {' | '.join((*header, *(f'{family}, 960×720' for family in FAMILIES)))} |",
         f"|{' --- |' * (len(header) + len(FAMILIES))}",
     ]
-    for way in WAYS:
-        cells = (way.name, speed(DEMO, way), score(measured.miou, way), score(measured.as_hr, way))
-        lines.append(f"| {' | '.join((*cells, *(speed(family, way) for family in FAMILIES)))} |")
+    for row in ROWS:
+        cells = (row, speed(DEMO, row), score(measured.miou, row), score(measured.as_hr, row))
+        lines.append(f"| {' | '.join((*cells, *(speed(family, row) for family in FAMILIES)))} |")
     text = "\n".join(lines)
     if measured.note:
-        text += f"\n\nTime for a frame, and how many times as fast that is as HR on every frame. {measured.note}"
+        text += (
+            "\n\nTime for a frame, and how many times as fast that is as HR on every frame in a bare session of ONNX "
+            f"Runtime, which neither decodes nor converts. {measured.note}"
+        )
     return text
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.{0 if value >= 20 else 1}f}"
 
 
 def bench_table(reports: dict[str, dict[str, Any]], note: str) -> str:
     """Return the table of ``docs/experiments.md``."""
     rows: dict[str, Callable[[dict[str, Any]], str]] = {
-        "HR on every frame, ms a frame": lambda r: f"{r['end_to_end']['hr']['median']:.0f}",
-        "HR + LR + CReFF, ms a frame": lambda r: f"{r['end_to_end']['ar']['median']:.0f}",
-        "**ratio** (arithmetic alone: 3.0)": lambda r: f"**{r['ratio']:.2f}**",
-        "share of the bound that the networks' own times set": lambda r: (
+        "HR in a bare session, ms a frame": lambda r: f"{r['end_to_end'][BARE]['median']:.0f}",
+        "**`adaptive` against HR in a bare session**, from a file": lambda r: (
+            f"**{r['end_to_end'][ADAPTIVE]['ratio']:.2f}**"
+        ),
+        "the same, live": lambda r: f"{r['end_to_end'][LIVE]['ratio']:.2f}",
+        f"HR every {OFTEN} frames, labels moved on": lambda r: f"{r['end_to_end'][moved_every(OFTEN)]['ratio']:.2f}",
+        "`paper`: HR + LR + CReFF (arithmetic alone: 3.0)": lambda r: f"{r['end_to_end'][PAPER]['ratio']:.2f}",
+        "LR branch, share of HR's time": lambda r: (
+            f"{r['alone']['lr frame']['median'] / r['alone']['hr']['median']:.0%}"
+        ),
+        "a moved frame beyond plain decoding, against that, processor time": lambda r: (
+            f"{r['moved'][ADAPTIVE]['ratio']:.1f}"
+        ),
+        "`paper`'s share of the bound that the networks' own times set": lambda r: (
             f"{r['share_of_bound']:.0%} of {r['bound']:.2f}"
         ),
         "CReFF, last layer and labels, share of the LR network": lambda r: f"{r['beside_lr']:.1%}",
-        "without the native library, ms a frame": lambda r: f"{r['end_to_end']['ar bodies']['median']:.0f}",
-        "decoding, motion, conversion not overlapped": lambda r: f"{r['exposed']:.1%} of the time",
-        "peak memory of the process": lambda r: f"{r['peak_megabytes'] / 1e3:.2f} GB",
+        "`paper` without the native library, ms a frame": lambda r: f"{r['end_to_end']['paper bodies']['median']:.0f}",
+        "`paper`: decoding, motion, conversion not overlapped": lambda r: f"{r['exposed']:.1%} of the time",
+        "peak memory of the process; without look-ahead": lambda r: (
+            f"{r['peak_megabytes'] / 1e3:.2f} GB; {r['peak_megabytes_live'] / 1e3:.2f} GB"
+        ),
         "from import to loaded": lambda r: f"{r['startup_seconds']:.2f} s",
     }
     lines = [f"| 960×720, 2 threads, interval 12 | {' | '.join(reports)} |", "| --- |" + " --- |" * len(reports)]
@@ -246,13 +227,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--camvid", type=Path, default=ROOT.parent / "shared" / "camvid")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="For clips, bundles and figures.")
-    parser.add_argument("--only", choices=("accuracy", "times", "bench", "tables"), help="Measure only this.")
+    parser.add_argument("--only", choices=("accuracy", "bench", "tables"), help="Measure only this.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shifts", type=int, default=INTERVAL, help="Clips for accuracy, 1 to 12.")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     kept = given.work / "measured.json"
-    measured = Measured(**json.loads(kept.read_text())) if kept.exists() else Measured()
+    known = {each.name for each in fields(Measured)}
+    before = json.loads(kept.read_text()) if kept.exists() else {}
+    measured = Measured(**{name: value for name, value in before.items() if name in known})
 
     dataset = open_dataset(given.camvid, "val")
     images = [read_image(path) for path in dataset.sequences[0].frames]
@@ -264,17 +247,12 @@ def main() -> None:
     if given.only in (None, "accuracy"):
         measure_accuracy(measured, dataset, clips)
         kept.write_text(json.dumps(vars(measured), indent=2))
-    if given.only in (None, "times"):
+    if given.only in (None, "bench"):
         measured.note = (
             f"Measured by `python benchmarks/readme.py` with {THREADS} threads of {processor()}, medians of "
             f"{given.rounds} rounds."
         )
-        measure_times(measured, DEMO, demo_bundle(), clips[0], given.rounds)
-        for family in FAMILIES:
-            bundle = export(family, given.work / f"{family}.arseg")
-            measure_times(measured, family, bundle, large, given.rounds)
-        kept.write_text(json.dumps(vars(measured), indent=2))
-    if given.only in (None, "bench"):
+        measured.bench[DEMO] = bench(demo_bundle(), clips[0], given.rounds)
         for family in FAMILIES:
             bundle = export(family, given.work / f"{family}.arseg")
             measured.bench[family] = bench(bundle, large, given.rounds)
@@ -284,7 +262,9 @@ def main() -> None:
         note = (
             f"`python benchmarks/readme.py`, on {processor()}; medians of {given.rounds} rounds, variants taking turns."
         )
-        write_figures(ROOT / "docs" / "experiments.md", bench_table(measured.bench, note))
+        write_figures(
+            ROOT / "docs" / "experiments.md", bench_table({family: measured.bench[family] for family in FAMILIES}, note)
+        )
 
 
 if __name__ == "__main__":
