@@ -1,8 +1,8 @@
 """The bundle: one file, ``NAME.arseg``, that holds all that a device needs.
 
-A zip, stored without compression, of ``manifest.json``, ``keyframe.onnx``, one ``nonkeyframe….onnx`` for
-each LR scale, and ``golden.npz``, a short clip with the results that PyTorch had for it. Export and runtime
-meet only here.
+A zip, stored without compression, of ``manifest.json``, ``keyframe.onnx``, for each LR scale one ``nonkeyframe….onnx``
+and a small ``head….onnx``, its last layer alone, and ``golden.npz``, a short clip with the results that PyTorch had
+for it. Export and runtime meet only here.
 
 Reading trusts nothing: members must be known, bounded, uncompressed and as their checksums say, and no
 tensor may live outside the file (``onnx_check.py``). Every reading checks the file that it reads: the file may have
@@ -37,6 +37,7 @@ _MIB = 1 << 20
 # Protobuf's own limit for a model is 2 GiB.
 _LARGEST_BYTES = {MANIFEST: LARGEST_MANIFEST, GOLDEN: 256 * _MIB, KEYFRAME: 2048 * _MIB}
 _NONKEYFRAME = re.compile(r"nonkeyframe(-0\.[0-9]{1,4})?\.onnx")
+_HEAD = re.compile(r"head(-0\.[0-9]{1,4})?\.onnx")
 # Zip archives carry times; a fixed one keeps equal bundles equal.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 # What zipfile raises on damaged archives, beside OSError: bad names (ValueError), versions and flags (RuntimeError),
@@ -179,7 +180,9 @@ def _umask() -> int:
 
 def _largest_bytes(name: str) -> int | None:
     """Return how large a member of this name may be; None for a name that no bundle has."""
-    return _LARGEST_BYTES[KEYFRAME] if _NONKEYFRAME.fullmatch(name) else _LARGEST_BYTES.get(name)
+    if _NONKEYFRAME.fullmatch(name) or _HEAD.fullmatch(name):
+        return _LARGEST_BYTES[KEYFRAME]
+    return _LARGEST_BYTES.get(name)
 
 
 def _check_contents(path: Path, infos: list[zipfile.ZipInfo]) -> None:
@@ -205,6 +208,8 @@ def _check_members(path: Path, manifest: Manifest, sizes: Mapping[str, int]) -> 
         if not _NONKEYFRAME.fullmatch(branch.member):
             raise BundleError(f"{path}: {branch.member[:80]!r} cannot hold an LR branch: export the bundle again")
     needed = {KEYFRAME, GOLDEN, *(branch.member for branch in manifest.scales)}
+    if manifest.format_version > 1:
+        needed |= {branch.head for branch in manifest.scales}
     for name in sorted(needed | set(manifest.members)):
         if name not in manifest.members:
             raise BundleError(f"{path}: manifest.json: members lacks {name}: export the bundle again")

@@ -152,8 +152,9 @@ def _unlike(clip: GoldenClip, manifest: Manifest) -> str | None:
     if not all(low <= side <= high for low, side, high in zip(limits[0], (height, width), limits[1], strict=True)):
         return f"has frames of {height}x{width}, which the bundle does not take"
     compared = tolerances(manifest)
+    branches = {low.head: low.member for low in manifest.scales}
     graphs = [name for name in manifest.members if name.endswith(".onnx")]
-    for member in sorted({*graphs, *clip.expected}):
+    for member in sorted({*graphs, *clip.expected}, key=lambda member: (member in branches, member)):
         runs = clip.expected.get(member, {})
         if member not in graphs:
             return f"expects something of {member!r}, which the bundle lacks"
@@ -164,6 +165,8 @@ def _unlike(clip: GoldenClip, manifest: Manifest) -> str | None:
             # The first frame is the keyframe of the others; HR may run on any.
             if index == 0 and member != KEYFRAME:
                 return f"expects {member} to run on frame {index}"
+            if index not in clip.expected[branches.get(member, member)]:
+                return f"expects {member} to run on frame {index}, and {branches[member]} not"
             if manifest.format_version == 1 and expected.labels.shape != (height, width):
                 return f"expects labels of another size of {member}, frame {index}, which bundle format 1 has not"
             for stage in sorted(stages ^ {"labels", *expected.stages}):

@@ -17,8 +17,8 @@ from arseg_edge.operators import Chaining, Sampling
 
 FORMAT_VERSION = 2
 """What is written. In format 2 the graphs take sizes as inputs: the labels', and the frame's beside its motion, which
-may lie on any grid; and they give their logits (``export/graph_ends.py``). In format 1 labels and motion have the
-frame's size."""
+may lie on any grid; they give their logits and features, and LR's last layer is a graph of its own, too
+(``export/graph_ends.py``). In format 1 labels and motion have the frame's size."""
 
 _READ = (1, 2)
 
@@ -97,6 +97,11 @@ class LowResolution:
 
     scale: Annotated[float, Between(0.05, 1)]
     member: Name
+
+    @property
+    def head(self) -> str:
+        """The member of format 2 that makes labels of this branch's feature, without the fusion."""
+        return f"head{self.member.removeprefix('nonkeyframe')}"
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,19 @@
 """The little of ONNX's protobuf encoding that is needed where the onnx package is not.
 
-Other outputs for a model, so that its inner stages can be looked at, and timed; the LR branch without its fusion.
-What is read here has passed ``onnx_check.py``. Field numbers are those of ``onnx.proto``; the encoding is
+A model that ends earlier, so that its first part can be timed, and models of one operator. What is read here has
+passed ``onnx_check.py``. Field numbers are those of ``onnx.proto``; the encoding is
 https://protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-
-from arseg_edge.operators import CREFF
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 7, 1, 11, 12
-_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR = 1, 2, 4
+_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_OUTPUT = 7, 1, 12
+_NODE_OPERATOR = 4
 _VALUE_NAME = 1
-
-
-def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
-    """Return the ONNX model with those of the values ``names`` that are none yet as further outputs, after its own.
-
-    Joined protobuf messages merge: what is appended is a model that holds nothing but a graph's outputs.
-    """
-    given = {
-        _strings(output, _VALUE_NAME)[0].decode()
-        for number, graph in _fields(memoryview(model))
-        if number == _MODEL_GRAPH and isinstance(graph, memoryview)
-        for inner, output in _fields(graph)
-        if inner == _GRAPH_OUTPUT and isinstance(output, memoryview)
-    }
-    more = [_field(_GRAPH_OUTPUT, _field(_VALUE_NAME, name.encode())) for name in names if name not in given]
-    return model + _field(_MODEL_GRAPH, b"".join(more))
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -82,51 +64,8 @@ def _encoded(value: int) -> bytes:
 def ending_at(model: bytes, value: str, without: Collection[str]) -> bytes:
     """Return the ONNX model with the inner value as its only output, and without these operators' nodes.
 
-    ONNX Runtime computes every node of a graph, needed or not: what comes after ``value`` must go.
-    """
-
-    def kept(number: int, content: memoryview) -> memoryview | bytes | None:
-        unneeded = number == _GRAPH_OUTPUT or (number == _GRAPH_NODE and _operator(content) in without)
-        return None if unneeded else content
-
-    return _with_graph(model, kept, _field(_GRAPH_OUTPUT, _field(_VALUE_NAME, value.encode())))
-
-
-def without_fusion(model: bytes) -> bytes:
-    """Return the graph for the frames between keyframes as the LR network alone: its last layer, and no fusion.
-
-    The last layer gets the LR feature as it is, at its own size; the input ``keyframe_feature`` is gone.
-
-    Raises:
-        ValueError: the model has no ``Creff`` node.
-    """
-    found = False
-
-    def changed(number: int, content: memoryview) -> memoryview | bytes | None:
-        nonlocal found
-        if number == _GRAPH_INPUT and _strings(content, _VALUE_NAME) == [b"keyframe_feature"]:
-            return None
-        if number != _GRAPH_NODE or _operator(content) != CREFF:
-            return content
-        found = True
-        # ``export/operators/creff.py``: the LR feature comes first, the last layer's weight and bias come last.
-        feature, *_, weight, bias = _strings(content, _NODE_INPUT)
-        inputs = b"".join(_field(_NODE_INPUT, each) for each in (feature, weight, bias))
-        (logits,) = _strings(content, _NODE_OUTPUT)
-        return inputs + _field(_NODE_OUTPUT, logits) + _field(_NODE_OPERATOR, b"Conv")
-
-    changed_model = _with_graph(model, changed)
-    if not found:
-        raise ValueError(f"no {CREFF} node")
-    return changed_model
-
-
-def _with_graph(
-    model: bytes, change: Callable[[int, memoryview], memoryview | bytes | None], more: bytes = b""
-) -> bytes:
-    """Return the model with every message of its graph as ``change`` gives it, None for none, and ``more`` at the end.
-
-    ``change`` is told the field's number.
+    ONNX Runtime computes every node of a graph, needed or not: what comes after ``value`` must go. A bundle cannot
+    hold the LR network twice only so that it can be timed alone.
     """
     out = bytearray()
     for number, content in _fields(memoryview(model)):
@@ -135,21 +74,20 @@ def _with_graph(
             continue
         graph = bytearray()
         for inner, each in _fields(content):
-            changed = each if isinstance(each, int) else change(inner, each)
-            if changed is not None:
-                graph += _again(inner, changed)
-        out += _field(_MODEL_GRAPH, bytes(graph) + more)
+            gone = inner == _GRAPH_OUTPUT or (
+                inner == _GRAPH_NODE and not isinstance(each, int) and _operator(each) in without
+            )
+            if not gone:
+                graph += _again(inner, each)
+        end = _field(_GRAPH_OUTPUT, _field(_VALUE_NAME, value.encode()))
+        out += _field(_MODEL_GRAPH, bytes(graph) + end)
     return bytes(out)
-
-
-def _strings(message: memoryview, number: int) -> list[bytes]:
-    """Return the values of a repeated field of strings."""
-    return [bytes(value) for field, value in _fields(message) if field == number and isinstance(value, memoryview)]
 
 
 def _operator(node: memoryview) -> str:
     """Return the ``op_type`` of an encoded node."""
-    return b"".join(_strings(node, _NODE_OPERATOR)).decode()
+    names = (bytes(value) for field, value in _fields(node) if field == _NODE_OPERATOR and not isinstance(value, int))
+    return b"".join(names).decode()
 
 
 def _again(number: int, content: int | memoryview | bytes) -> bytes:

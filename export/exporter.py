@@ -35,9 +35,10 @@ from arseg_edge.export.checkpoint import (
 )
 from arseg_edge.export.clips import random_clip, resized_clip, structured_clip
 from arseg_edge.export.families import Family
-from arseg_edge.export.graph_ends import IMAGE, LOGITS, put_keyframe_ends, put_nonkeyframe_ends
+from arseg_edge.export.graph_ends import IMAGE, LOGITS, LR_FEATURE, put_keyframe_ends, put_nonkeyframe_ends
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
 from arseg_edge.export.half_weights import store_half
+from arseg_edge.export.head import head_of
 from arseg_edge.export.macs import count_macs
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.resizing import lr_size
@@ -45,7 +46,7 @@ from arseg_edge.export.onnx_file import OLDEST_ONNXRUNTIME, to_onnx
 from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
 from arseg_edge.export.own_forward import check_forward
-from arseg_edge.export.parity import Branch, compare, golden_clip, parity_tolerance, refuse_beyond_tolerance
+from arseg_edge.export.parity import ExportedNetwork, compare, golden_clip, parity_tolerance, refuse_beyond_tolerance
 from arseg_edge.export.untrained import untrained_ar
 from arseg_edge.manifest import (
     FORMAT_VERSION,
@@ -159,7 +160,7 @@ def export_bundle(
     models = {KEYFRAME: _keyframe_model(found, weights.hr, size, facts)}
     if half_weights:
         store_half(models[KEYFRAME])
-    nonkeyframes: dict[LowResolution, Branch] = {}
+    nonkeyframes: dict[LowResolution, ExportedNetwork] = {}
     for index, (each, network) in enumerate(weights.ar.items()):
         low = LowResolution(each, nonkeyframe_member(each, first=index == 0))
         steps.begin(f"exporting {low.member}")
@@ -167,8 +168,9 @@ def export_bundle(
         if half_weights:
             store_half(model)
         models[low.member] = model
-        nonkeyframes[low] = Branch(low.member, model.SerializeToString(), network)
-    keyframe = Branch(KEYFRAME, models[KEYFRAME].SerializeToString(), weights.hr)
+        head = head_of(model).SerializeToString()
+        nonkeyframes[low] = ExportedNetwork(low.member, model.SerializeToString(), network, head)
+    keyframe = ExportedNetwork(KEYFRAME, models[KEYFRAME].SerializeToString(), weights.hr)
 
     figures: list[ParityFigure] = []
     for make in _CLIPS:
@@ -204,7 +206,8 @@ def export_bundle(
         macs=macs,
         members={},
     )
-    members = {branch.member: branch.model for branch in (keyframe, *nonkeyframes.values())}
+    members = {each.member: each.model for each in (keyframe, *nonkeyframes.values())}
+    members |= {low.head: each.head for low, each in nonkeyframes.items()}
     bundle = write_bundle(path, manifest, {**members, GOLDEN: golden.to_bytes()})
     steps.end()
     return bundle
@@ -276,8 +279,7 @@ def _nonkeyframe_model(
             "keyframe_feature": torch.zeros(shape),
             "motion": torch.zeros(1, *full, 2),
         },
-        outputs=(LOGITS,),
-        inner=("lr_feature",),
+        outputs=(LOGITS, LR_FEATURE),
         dynamic={**sized, "motion": _axes(1, "motion_height", "motion_width")},
         metadata=facts,
         ends=partial(put_nonkeyframe_ends, family=family, scale=scale),

@@ -6,13 +6,15 @@ Bundle format 2 (``manifest.FORMAT_VERSION``). All sizes are int64 [2], (height,
                         → labels uint8 [1, *labels_size], feature [1, C, h, w], logits [1, n, h, w]
     nonkeyframe.onnx    frame uint8 [1, any, any, 3], keyframe_feature [1, C, h, w],
                         motion float32 [1, a, b, 2], frame_size, labels_size
-                        → labels uint8 [1, *labels_size], logits [1, n, h, w]
+                        → labels uint8 [1, *labels_size], logits [1, n, h, w], lr_feature [1, C, h', w']
+    head.onnx           lr_feature [1, C, h', w'], labels_size → labels uint8 [1, *labels_size]
 
 ``frame_size`` is the (H, W) that the keyframe's graph ran at: LR runs at int(H·scale) × int(W·scale). The frame
 may be of any size: at H×W it is resized to LR's size as in training, at LR's size it is taken as it is, so that
 whoever decodes can convert straight to the smaller picture. ``motion`` lies on a grid of its own, in cells of
 that grid; on the grid H×W that is pixels. Labels are made from the logits at ``labels_size``, which may be the size
-of a picture that the frame was resized from.
+of a picture that the frame was resized from. ``head.onnx`` is the LR network's last layer without the fusion: what LR
+alone would say.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ LABELS = "labels"
 """The graphs' first output."""
 IMAGE, LOGITS = "image", "logits"
 """What the network takes, an inner value, and what its last layer gives, for frames that draw on this one."""
+LR_FEATURE = "lr_feature"
+"""What the LR network gives, before the fusion: for ``head.onnx``, and to be compared."""
 
 _LABELS_SIZE, _FRAME_SIZE, _LR_SIZE = "labels_size", "frame_size", "lr_size"
 
@@ -73,6 +77,22 @@ def declare_sizes(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto],
     labels = helper.make_tensor_value_info(LABELS, TensorProto.UINT8, [1, "labels_height", "labels_width"])
     _replace(graph.input, [*inputs, *sizes])
     _replace(graph.output, [labels, *(each for each in graph.output if each.name != LABELS)])
+
+
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove nodes and constants that no output needs any more, such as what made the labels' size."""
+    while True:
+        used = {each.name for each in graph.output} | {name for node in graph.node for name in node.input}
+        unused = [node for node in graph.node if used.isdisjoint(node.output)]
+        if not unused:
+            break
+        for node in unused:
+            graph.node.remove(node)
+    for constant in [each for each in graph.initializer if each.name not in used]:
+        graph.initializer.remove(constant)
+    made = {name for node in graph.node for name in node.output}
+    for value in [each for each in graph.value_info if each.name not in made]:
+        graph.value_info.remove(value)
 
 
 def _take_image(graph: onnx.GraphProto) -> list[int | str]:

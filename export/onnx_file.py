@@ -29,7 +29,6 @@ def to_onnx(
     inputs: Mapping[str, Tensor],
     *,
     outputs: Sequence[str],
-    inner: Sequence[str] = (),
     dynamic: Mapping[str, Mapping[int, Any]] | None = None,
     metadata: Mapping[str, str],
     ends: Callable[[onnx.GraphProto], None] | None = None,
@@ -37,11 +36,9 @@ def to_onnx(
     """Export ``module(*inputs)`` through ``torch.export``.
 
     Args:
-        module: returns the tensors ``outputs`` and then ``inner``.
+        module: returns the tensors ``outputs``.
         inputs: example tensors by the name that the graph's input gets.
         outputs: the names of the graph's outputs.
-        inner: names of further values, kept as names inside the graph but not among its outputs, so that
-            a stage can be looked at later.
         dynamic: for each input its dynamic axes (``torch.export.Dim``); None for a fixed size.
         metadata: the model's ``metadata_props``.
         ends: changes the graph before the operators' bodies are put in.
@@ -49,7 +46,6 @@ def to_onnx(
     Raises:
         OperatorError: PyTorch cannot export the module.
     """
-    names = [*outputs, *inner]
     shapes = None if dynamic is None else tuple(dynamic.get(name, {}) for name in inputs)
     try:
         with torch.no_grad(), _quiet(), ExportablePooling(module):
@@ -59,7 +55,7 @@ def to_onnx(
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(inputs),
-                output_names=names,
+                output_names=list(outputs),
                 dynamic_shapes=shapes,
                 optimize=True,
                 verbose=False,
@@ -79,7 +75,6 @@ def to_onnx(
     assert program is not None
     model = program.model_proto
     model.ir_version = IR_VERSION
-    del model.graph.output[len(outputs) :]
     if ends is not None:
         ends(model.graph)
     attach_bodies(model)

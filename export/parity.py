@@ -23,7 +23,6 @@ from arseg_edge.export.operators.segmentation_labels import resize_logits
 from arseg_edge.export.own_forward import forward_labels, normalised
 from arseg_edge.golden import FORWARD, Expected, GoldenClip, samples_of
 from arseg_edge.manifest import LowResolution, ParityFigure
-from arseg_edge.onnx_bytes import with_outputs
 
 TOLERANCE = 1e-3
 """For tensors: the largest difference relative to the largest magnitude. For labels: the share that differs."""
@@ -37,12 +36,14 @@ def parity_tolerance(half_weights: bool) -> float:
 
 
 @dataclass(frozen=True)
-class Branch:
+class ExportedNetwork:
     """A network that was exported: the graph's bytes, and the weights that it was made from."""
 
     member: str
     model: bytes
     network: SegmentationNetwork | FusionNetwork
+    head: bytes = b""
+    """Of an LR branch, the graph of its last layer alone."""
 
 
 class Reference:
@@ -79,11 +80,16 @@ class Reference:
         logits = network.final_conv(fusion.fused)
         return {"lr_feature": lr_feature, "logits": logits, "labels": self._labels(logits, labels_size)}
 
+    @torch.no_grad()
+    def head(self, network: FusionNetwork, lr_feature: Tensor, labels_size: tuple[int, int]) -> dict[str, Tensor]:
+        """Return the ``labels`` that the last layer makes of the LR feature alone."""
+        return {"labels": self._labels(network.final_conv(lr_feature), labels_size)}
+
 
 def compare(
     family: Family,
-    keyframe: Branch,
-    nonkeyframes: Mapping[LowResolution, Branch],
+    keyframe: ExportedNetwork,
+    nonkeyframes: Mapping[LowResolution, ExportedNetwork],
     clips: Sequence[Clip],
     half_weights: bool = False,
 ) -> list[ParityFigure]:
@@ -95,9 +101,8 @@ def compare(
     tolerance = parity_tolerance(half_weights)
     reference = Reference(family, keyframe.network)
     key_session = session_of(keyframe.member, keyframe.model)
-    sessions = {
-        low: session_of(branch.member, branch.model, ("lr_feature", "logits")) for low, branch in nonkeyframes.items()
-    }
+    sessions = {low: session_of(low.member, branch.model) for low, branch in nonkeyframes.items()}
+    heads = {low: session_of(low.head, branch.head) for low, branch in nonkeyframes.items()}
     figures: list[ParityFigure] = []
     for clip in clips:
         frame_size = clip.frames.shape[1], clip.frames.shape[2]
@@ -122,6 +127,11 @@ def compare(
                 labels_size=np.array(labels_size, np.int64),
             )
             figures.extend(_figures(low.member, clip, expected, found, tolerance))
+            expected_alone = reference.head(network, expected["lr_feature"], labels_size)
+            found_alone = run_graph(
+                heads[low], lr_feature=found["lr_feature"], labels_size=np.array(labels_size, np.int64)
+            )
+            figures.extend(_figures(low.head, clip, expected_alone, found_alone, tolerance))
     return figures
 
 
@@ -138,7 +148,7 @@ def _figures(
 
 
 def golden_clip(
-    family: Family, keyframe: Branch, nonkeyframes: Mapping[LowResolution, Branch], clip: Clip
+    family: Family, keyframe: ExportedNetwork, nonkeyframes: Mapping[LowResolution, ExportedNetwork], clip: Clip
 ) -> GoldenClip:
     """Return ``clip`` with what PyTorch makes of it.
 
@@ -154,13 +164,16 @@ def golden_clip(
     }
     for low, branch in nonkeyframes.items():
         network = cast(FusionNetwork, branch.network)
-        expected[low.member] = {
-            index: _expected(
-                reference.nonkeyframe(
-                    network, low.scale, clip.frames[index], key["feature"], clip.motion[index], sizes[index]
-                )
+        runs = {
+            index: reference.nonkeyframe(
+                network, low.scale, clip.frames[index], key["feature"], clip.motion[index], sizes[index]
             )
             for index in range(1, last + 1)
+        }
+        expected[low.member] = {index: _expected(stages) for index, stages in runs.items()}
+        expected[low.head] = {
+            index: _expected(reference.head(network, stages["lr_feature"], sizes[index]))
+            for index, stages in runs.items()
         }
     return GoldenClip(clip.frames, clip.motion, expected)
 
@@ -190,8 +203,8 @@ def _expected(stages: Mapping[str, Tensor]) -> Expected:
     return Expected(labels, {stage: samples_of(array) for stage, array in arrays.items()})
 
 
-def session_of(member: str, model: bytes, inner: Sequence[str] = ()) -> onnxruntime.InferenceSession:
-    """Return a session on the CPU without the native library, whose outputs have the ``inner`` values too.
+def session_of(member: str, model: bytes) -> onnxruntime.InferenceSession:
+    """Return a session on the CPU without the native library.
 
     Raises:
         OperatorError: ONNX Runtime does not load the graph.
@@ -199,7 +212,7 @@ def session_of(member: str, model: bytes, inner: Sequence[str] = ()) -> onnxrunt
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(with_outputs(model, inner), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise OperatorError(_one_line(f"{member}: ONNX Runtime does not load it", error)) from error
 

@@ -18,16 +18,18 @@ from arseg_edge.bundle import GOLDEN, KEYFRAME, SUFFIX, Bundle, check_writable, 
 from arseg_edge.errors import BundleError, ParityError, UsageError
 from arseg_edge.export.exporter import format_facts
 from arseg_edge.export.families import LabelRule
-from arseg_edge.export.graph_ends import LOGITS, declare_sizes, lr_size_nodes
+from arseg_edge.export.graph_ends import LOGITS, LR_FEATURE, declare_sizes, drop_unused, lr_size_nodes
+from arseg_edge.export.head import head_of
 from arseg_edge.export.operators.bodies import attach_bodies
 from arseg_edge.export.operators.segmentation_labels import resize_logits
-from arseg_edge.export.parity import TOLERANCE, error_of, labels_sizes, run_graph, session_of
+from arseg_edge.export.parity import TOLERANCE, error_of, labels_sizes, refuse_beyond_tolerance, run_graph, session_of
 from arseg_edge.golden import Expected, GoldenClip, read_golden, samples_of
-from arseg_edge.manifest import FORMAT_VERSION
+from arseg_edge.manifest import FORMAT_VERSION, LowResolution, ParityFigure
 from arseg_edge.manifest import LabelRule as ManifestRule
 from arseg_edge.operators import NORMALIZE_IMAGE, SEGMENTATION_LABELS
 
 _LOGITS_SIZE = ("logits_height", "logits_width")
+_LR_FEATURE_SIZE = ("lr_feature_height", "lr_feature_width")
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -62,18 +64,31 @@ def upgrade_bundle(path: str | os.PathLike[str], out: str | os.PathLike[str]) ->
         for member, model in before.items()
     }
     clip = read_golden(old.read(GOLDEN), str(path))
-    was = _outputs(before, clip)
+    was = _outputs({member: _with_stages(model, member) for member, model in before.items()}, clip)
     _refuse_other(was, _outputs(after, clip), tolerance=0)
     golden = _with_labels_of_another_size(clip, was, after)
     after = {member: _with_todays_bodies(model) for member, model in after.items()}
-    _refuse_other(was, _outputs(after, clip), tolerance=max(TOLERANCE, *(each.tolerance for each in old.parity)))
+    tolerance = max(TOLERANCE, *(each.tolerance for each in old.parity))
+    _refuse_other(was, _outputs(after, clip), tolerance=tolerance)
+    heads = {low: head_of(onnx.load_from_string(after[low.member])).SerializeToString() for low in old.manifest.scales}
+    golden, figures = _with_heads(golden, heads, after, tolerance)
     manifest = dataclasses.replace(
         old.manifest,
         format_version=FORMAT_VERSION,
         motion=dataclasses.replace(old.manifest.motion, unit="cell"),
         label_rule=ManifestRule(**_label_rule(after[KEYFRAME])),
+        parity=(*old.parity, *figures),
     )
-    return write_bundle(target, manifest, {**after, GOLDEN: golden.to_bytes()})
+    members = {**after, **{low.head: head for low, head in heads.items()}}
+    return write_bundle(target, manifest, {**members, GOLDEN: golden.to_bytes()})
+
+
+def _with_stages(data: bytes, member: str) -> bytes:
+    """Return a graph of format 1 that gives what one of format 2 does."""
+    model = onnx.load_from_string(data)
+    for name in (LOGITS,) if member == KEYFRAME else (LOGITS, LR_FEATURE):
+        model.graph.output.append(onnx.ValueInfoProto(name=name))
+    return bytes(model.SerializeToString())
 
 
 def _with_todays_bodies(data: bytes) -> bytes:
@@ -106,8 +121,12 @@ def _upgraded(data: bytes, scale: float | None, classes: int, name: str) -> byte
         del graph.node[:]
         graph.node.extend([*nodes, *rest])
     graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [1, classes, *_LOGITS_SIZE]))
+    if scale is not None:
+        channels = inputs["keyframe_feature"].type.tensor_type.shape.dim[1].dim_value
+        shape = [1, channels, *_LR_FEATURE_SIZE]
+        graph.output.append(helper.make_tensor_value_info(LR_FEATURE, TensorProto.FLOAT, shape))
     declare_sizes(graph, list(graph.input), frame_size=scale is not None)
-    _drop_unused(graph)
+    drop_unused(graph)
     facts = {each.key: each.value for each in model.metadata_props}
     helper.set_model_props(model, {**facts, **format_facts()})
     onnx.checker.check_model(model)
@@ -130,28 +149,12 @@ def _without_motion_shape(graph: onnx.GraphProto, name: str) -> list[onnx.NodePr
     return nodes
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove nodes and constants that no output needs any more, such as what made the labels' size."""
-    while True:
-        used = {each.name for each in graph.output} | {name for node in graph.node for name in node.input}
-        unused = [node for node in graph.node if used.isdisjoint(node.output)]
-        if not unused:
-            break
-        for node in unused:
-            graph.node.remove(node)
-    for constant in [each for each in graph.initializer if each.name not in used]:
-        graph.initializer.remove(constant)
-    made = {name for node in graph.node for name in node.output}
-    for value in [each for each in graph.value_info if each.name not in made]:
-        graph.value_info.remove(value)
-
-
 def _outputs(models: Mapping[str, bytes], clip: GoldenClip) -> dict[tuple[str, int], Arrays]:
     """Return all stages by member and frame; labels at the frames' size, the LR branches on this keyframe's feature."""
     last, size = len(clip.frames) - 1, np.array(clip.frames.shape[1:3], np.int64)
     found: dict[tuple[str, int], Arrays] = {}
     for member, model in models.items():
-        session = session_of(member, model, (LOGITS,) if member == KEYFRAME else ("lr_feature", LOGITS))
+        session = session_of(member, model)
         takes = {each.name for each in session.get_inputs()}
         for index in (0, last) if member == KEYFRAME else range(1, last + 1):
             inputs: dict[str, NDArray[Any]] = {
@@ -180,6 +183,38 @@ def _with_labels_of_another_size(
         stages = runs[last].stages if last in runs else {"feature": samples_of(outputs[member, last]["feature"])}
         runs[last] = Expected(labels.numpy(), stages)
     return GoldenClip(clip.frames, clip.motion, expected)
+
+
+def _with_heads(
+    clip: GoldenClip, heads: Mapping[LowResolution, bytes], models: Mapping[str, bytes], tolerance: float
+) -> tuple[GoldenClip, list[ParityFigure]]:
+    """Expect of the heads what PyTorch's layer makes of the LR features; return how far ONNX Runtime is from that."""
+    outputs = _outputs(models, clip)
+    expected, figures = dict(clip.expected), []
+    for low, head in heads.items():
+        (layer,) = (node for node in onnx.load_from_string(head).graph.node if node.op_type == "Conv")
+        weight, bias = (_constant(head, name) for name in layer.input[1:])
+        session, runs = session_of(low.head, head), {}
+        for index, wanted in clip.expected[low.member].items():
+            size = wanted.labels.shape[0], wanted.labels.shape[1]
+            feature = outputs[low.member, index][LR_FEATURE]
+            logits = torch.nn.functional.conv2d(torch.from_numpy(feature), weight, bias)
+            labels = resize_logits(logits, size, **_label_rule(head)).argmax(dim=1).to(torch.uint8).numpy()
+            found = run_graph(session, lr_feature=feature, labels_size=np.array(size, np.int64))
+            error = error_of("labels", labels, found["labels"])
+            figures.append(ParityFigure(low.head, "labels", "golden", clip.frames.shape[1:3], error, tolerance))
+            runs[index] = Expected(labels[0], {})
+        expected[low.head] = runs
+    refuse_beyond_tolerance(figures)
+    return GoldenClip(clip.frames, clip.motion, expected), figures
+
+
+def _constant(model: bytes, name: str) -> torch.Tensor:
+    """Return a constant that was stored as float32, or in half precision beside a ``Cast``."""
+    graph = onnx.load_from_string(model).graph
+    stored = next((node.input[0] for node in graph.node if name in node.output), name)
+    (found,) = (numpy_helper.to_array(each) for each in graph.initializer if each.name == stored)
+    return torch.from_numpy(found.astype(np.float32))
 
 
 def _refuse_other(

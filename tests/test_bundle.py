@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
 import fuzz_bundle
 
-MEMBERS = (KEYFRAME, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx", GOLDEN)
+MEMBERS = (KEYFRAME, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx", "head.onnx", "head-0.3.onnx", GOLDEN)
 
 
 @pytest.fixture(scope="module")

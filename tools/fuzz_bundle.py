@@ -38,7 +38,7 @@ Chance = random.Random
 TINY = Path(__file__).parent.parent / "tests" / "data" / "tiny.arseg"
 KINDS = ("bytes", "table", "members", "clip", "arrays")
 NAMES = (
-    MANIFEST, KEYFRAME, GOLDEN, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx", "nonkeyframe-0.7.onnx", "evil.onnx", "",
+    MANIFEST, KEYFRAME, GOLDEN, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx", "nonkeyframe-0.7.onnx", "head-0.7.onnx", "evil.onnx", "",
     ".", "../keyframe.onnx", "/keyframe.onnx", "keyframe.onnx/", "keyframe.onnx\0x", "K" * 70, "\u0660", "a\nb",
 )  # fmt: skip
 NUMBERS = (0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -51,6 +51,7 @@ def small_bundle(path: Path) -> dict[str, bytes]:
     labels, values = np.zeros((32, 40), np.uint8), samples_of(np.ones((1, 2, 2, 2), np.float32))
     key, other = {"feature": values}, {"lr_feature": values, "logits": values}
     runs = {each.member: {1: Expected(labels, other)} for each in manifest.scales}
+    runs |= {each.head: {1: Expected(labels, {})} for each in manifest.scales}
     golden = GoldenClip(frames, np.zeros((2, 32, 40, 2), np.float32), {KEYFRAME: {0: Expected(labels, key)}, **runs})
     # Each stage once is enough.
     parity = {(figure.member, figure.stage): figure for figure in manifest.parity}

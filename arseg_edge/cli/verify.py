@@ -36,5 +36,7 @@ def verify(bundle: Path, options: ModelOptions, as_json: bool) -> None:
         print_table(rows, header=("member", "frame", "stage", "error", ""))
         operators = "native operators" if outcome.native else "function bodies"
         click.echo(f"on {outcome.provider}, {operators}")
+        if opened.manifest.format_version == 1:
+            click.echo("a bundle of format 1 does not give what lies between HR's feature and the labels")
     if not outcome.passed:
         raise ParityError(f"{opened.path}: off on this device: {outcome.blame}")

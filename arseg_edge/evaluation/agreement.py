@@ -30,6 +30,7 @@ class Branch:
     scale: float
     ar: Scores
     lr: Scores
+    """NaN everywhere for a bundle of format 1, which does not say what LR alone gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,4 +183,5 @@ class _Reading:
         labels = self._predictors[0].hr(frame.rgb)
         for predictor, branch in zip(self._predictors, self.branches, strict=True):
             branch.ar.count(frame.distance, labels, predictor.ar(frame.rgb, frame.motion))
-            branch.lr.count(frame.distance, labels, predictor.lr(frame.rgb))
+            if predictor.gives_lr:
+                branch.lr.count(frame.distance, labels, predictor.lr(frame.rgb))

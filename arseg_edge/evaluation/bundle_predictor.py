@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import Bundle
 from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.evaluation.predictor import Frame, Labels, Motion
-from arseg_edge.onnx_bytes import without_fusion
 from arseg_edge.operators import Chaining
 from arseg_edge.palette import ClassSet
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
-from arseg_edge.runtime.inference.sessions import feeds_of, open_session, short_reason
+from arseg_edge.runtime.inference.sessions import open_session, short_reason
 from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.source.open_source import SourceLike
 from arseg_edge.runtime.source.resizing import resized_picture
@@ -59,13 +58,15 @@ class BundlePredictor:
         networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
         self._bundle, self._networks, self._size, self._resize = bundle, networks, size, resize
         self._ar, self._hr = self._segmenter(manifest.interval), self._segmenter(manifest.interval)
-        member = manifest.low_resolution(scale).member
-        try:
-            alone = without_fusion(bundle.read(member))
-        except ValueError as error:
-            raise BundleError(f"{bundle.path}: {member}: {error}: export the bundle again") from None
-        library = native_operators(networks.provider)
-        self._lr = open_session(alone, networks.provider, threads, f"{bundle.path}: {member}", library)
+        self.gives_lr = manifest.format_version > 1
+        if self.gives_lr:
+            library = native_operators(networks.provider)
+            low = manifest.low_resolution(scale)
+            self._lr, self._head = (
+                open_session(bundle.read(member), networks.provider, threads, f"{bundle.path}: {member}", library)
+                for member in (low.member, low.head)
+            )
+            self._blank = _blank_feature(self._lr)
         self.name = bundle.path.name
         self.classes = ClassSet(
             tuple(each.name for each in manifest.classes), tuple(each.colour for each in manifest.classes)
@@ -98,21 +99,36 @@ class BundlePredictor:
 
     def lr(self, rgb: Frame) -> Labels:
         """Return the labels of the LR network alone: its feature, the last layer, no fusion."""
+        if not self.gives_lr:
+            raise BundleError(
+                f"{self.name}: a bundle of format 1 does not give what LR alone says: "
+                "make one of format 2 of it by `arseg-edge export --upgrade`"
+            )
         size = rgb.shape[0], rgb.shape[1]
         seen = self._network_size.of(*size)
+        labels_size = np.array(size, np.int64)
         values: dict[str, NDArray[np.generic]] = {
             "frame": np.ascontiguousarray(resized_picture(rgb, seen))[None],
-            # Of a graph of format 1 its size is the frame's; nothing else is taken of it.
-            "motion": np.zeros((1, *seen, 2), np.float32),
+            "keyframe_feature": self._blank,
+            "motion": np.zeros((1, 1, 1, 2), np.float32),
             "frame_size": np.array(seen, np.int64),
-            "labels_size": np.array(size, np.int64),
+            "labels_size": np.ones(2, np.int64),
         }
         try:
-            labels = self._lr.run(["labels"], feeds_of(self._lr, values))[0][0]
+            (feature,) = self._lr.run(["lr_feature"], values)
+            (labels,) = self._head.run(["labels"], {"lr_feature": feature, "labels_size": labels_size})
         except Exception as error:
             raise OperatorError(
                 f"{self.name}: ONNX Runtime failed ({short_reason(error)}): try `arseg-edge verify` on it"
             ) from error
-        if labels.shape != size:
-            labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return np.asarray(labels, np.uint8)
+        return np.asarray(labels[0], np.uint8)
+
+
+def _blank_feature(session: onnxruntime.InferenceSession) -> NDArray[np.float32]:
+    """Return zeros for the graph's ``keyframe_feature``, two by two where its size is open.
+
+    ONNX Runtime computes the fusion, which ends elsewhere than LR's feature, whether it is asked for or not: of so
+    small a feature it takes no time.
+    """
+    (shape,) = (each.shape for each in session.get_inputs() if each.name == "keyframe_feature")
+    return np.zeros([length if isinstance(length, int) else 2 for length in shape], np.float32)

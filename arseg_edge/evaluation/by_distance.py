@@ -23,7 +23,7 @@ from arseg_edge.datasets.encode import Encoding
 from arseg_edge.errors import DatasetError, UsageError
 from arseg_edge.evaluation.clips import Clip, check_length, open_clip
 from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
-from arseg_edge.evaluation.predictor import Labels, Predictor
+from arseg_edge.evaluation.predictor import Frame, Labels, Predictor
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.palette import ClassSet
 from arseg_edge.runtime.read_motion import MotionFrame
@@ -55,7 +55,8 @@ class EvaluationReport:
     """Alignments of the keyframes to the labels, in frames."""
     classes: ClassSet
     methods: Mapping[str, Scores]
-    """``hr`` on every frame, ``lr`` alone, ``ar``, and where it was asked for ``ar-zero-motion``."""
+    """``hr`` on every frame, ``lr`` alone (not of a bundle of format 1), ``ar``, and where it was asked for
+    ``ar-zero-motion``."""
     absent: tuple[str, ...]
     """Classes of the data set that no labelled pixel of the sequences has: they are left out of every mean."""
     truth_consistency: float
@@ -175,7 +176,7 @@ class _Counting:
     def __init__(self, predictor: Predictor, dataset: Dataset, interval: int, zero_motion: bool) -> None:
         self._predictor, self._dataset = predictor, dataset
         self._index_of = _class_table(dataset, predictor)
-        names = (HR, LR, AR, ZERO_MOTION) if zero_motion else (HR, LR, AR)
+        names = (HR, *([LR] if predictor.gives_lr else []), AR, *([ZERO_MOTION] if zero_motion else []))
         self.methods = {name: Scores(interval, len(predictor.classes.names)) for name in names}
         self.truth_kept = (0, 0)
         """Pixels of the truth that keep their label, and those compared."""
@@ -208,14 +209,17 @@ class _Counting:
         if frame.motion is None:
             self._keyframe = None
             labels = predictor.keyframe(rgb)
-            return {**dict.fromkeys(self.methods, labels), LR: predictor.lr(rgb)}
+            return {**dict.fromkeys(self.methods, labels), **self._lr_alone(rgb)}
         if self._keyframe is not None:
             predictor.keyframe(self._keyframe.rgb)
             self._keyframe = None
-        found = {HR: predictor.hr(rgb), LR: predictor.lr(rgb), AR: predictor.ar(rgb, frame.motion)}
+        found = {HR: predictor.hr(rgb), **self._lr_alone(rgb), AR: predictor.ar(rgb, frame.motion)}
         if ZERO_MOTION in self.methods:
             found[ZERO_MOTION] = predictor.ar(rgb, np.zeros_like(frame.motion))
         return found
+
+    def _lr_alone(self, rgb: Frame) -> dict[str, Labels]:
+        return {LR: self._predictor.lr(rgb)} if LR in self.methods else {}
 
     def _truth(self, path: Path, frame: MotionFrame) -> Labels:
         labels = self._dataset.read_labels(path)

@@ -38,6 +38,10 @@ class Predictor(Protocol):
         """Of the LR branch."""
 
     @property
+    def gives_lr(self) -> bool:
+        """Whether ``lr`` can be asked: not of a bundle of format 1."""
+
+    @property
     def chaining(self) -> Chaining:
         """How the motion that ``ar`` takes should be chained."""
 

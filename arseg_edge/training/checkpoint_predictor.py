@@ -55,6 +55,7 @@ class CheckpointPredictor:
         self.interval = interval
         self.scale = scale
         self.chaining: Chaining = found.chaining
+        self.gives_lr = True
 
     def keyframe(self, rgb: Frame) -> Labels:
         """Return HR's labels, and keep the feature for ``ar``."""

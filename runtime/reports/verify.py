@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.golden import Expected, GoldenClip, golden_of, tolerances
-from arseg_edge.onnx_bytes import with_outputs
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import CPU, Provider, ProviderLike, first_that_loads
 from arseg_edge.runtime.inference.sessions import feeds_of, open_session
 
 # The stage that an operator ends; a stage that is off where those before it are right names its operator.
-_INNER = ("lr_feature", "logits")
 _SUSPECTS = {
     "feature": "the keyframe network or NormalizeImage",
     "lr_feature": "the LR network or NormalizeImage",
@@ -67,29 +65,33 @@ class Verification:
 def verify(
     bundle: Bundle, *, providers: ProviderLike | Sequence[ProviderLike] | None = None, threads: int = 1
 ) -> Verification:
-    """Check every member and replay the golden clip.
+    """Check every member and replay the golden clip: of a bundle of format 1 HR's feature, and all labels.
 
     Raises:
         BundleError: a member is damaged, or the golden clip leaves a graph unverified.
         OperatorError: ONNX Runtime does not take or does not run a graph.
         ProviderError: the provider cannot be had.
     """
-    golden, allowed = golden_of(bundle), tolerances(bundle.manifest)
+    golden = golden_of(bundle)
+    if bundle.manifest.format_version == 1:
+        golden = _of_outputs(golden)
     models = {name: bundle.read(name) for name in bundle.manifest.members if name.endswith(".onnx")}
+    heads = {low.head: low.member for low in bundle.manifest.scales if low.head in models}
+    checked = _Checked(models, heads, golden, tolerances(bundle.manifest))
 
     def replay(provider: Provider) -> tuple[Path | None, tuple[Finding, ...]]:
         library = native_operators(provider)
-        return library, _replay(models, golden, provider, threads, library, allowed)
+        return library, _replay(checked, provider, threads, library)
 
     provider, (library, findings) = first_that_loads(providers, replay)
     blame = None
     first_bad = next((finding for finding in findings if not finding.passed), None)
     if first_bad is not None:
         plain = provider.name == CPU and library is None
-        reference = () if plain else _replay(models, golden, Provider(CPU), threads, None, allowed)
+        reference = () if plain else _replay(checked, Provider(CPU), threads, None)
         bodies: Sequence[Finding] = ()
         if library is not None and provider.name != CPU:
-            bodies = _replay(models, golden, provider, threads, None, allowed)
+            bodies = _replay(checked, provider, threads, None)
         blame = _blame(first_bad, provider, library is not None, reference, bodies)
     return Verification(provider.name, library is not None, findings, blame)
 
@@ -116,22 +118,34 @@ def _blame(
     return f"{stage}: provider {provider.name}; the CPU gets it right, use --provider cpu"
 
 
-def _replay(
-    models: Mapping[str, bytes],
-    golden: GoldenClip,
-    provider: Provider,
-    threads: int,
-    library: object | None,
-    allowed: Mapping[tuple[str, str], float],
-) -> tuple[Finding, ...]:
+@dataclass(frozen=True)
+class _Checked:
+    """What is replayed: the graphs by member, the LR branch of each head, what is expected, and the tolerances."""
+
+    models: Mapping[str, bytes]
+    heads: Mapping[str, str]
+    golden: GoldenClip
+    allowed: Mapping[tuple[str, str], float]
+
+
+def _of_outputs(golden: GoldenClip) -> GoldenClip:
+    """Expect nothing of what the graphs of format 1 keep inside; a logit that is off shows in the labels."""
+    expected = {
+        member: {
+            index: Expected(each.labels, each.stages if member == KEYFRAME else {}) for index, each in runs.items()
+        }
+        for member, runs in golden.expected.items()
+    }
+    return GoldenClip(golden.frames, golden.motion, expected)
+
+
+def _replay(checked: _Checked, provider: Provider, threads: int, library: object | None) -> tuple[Finding, ...]:
     """Run every member on the frames that it has expectations for; LR branches on this device's own feature."""
 
-    def run(member: str, inner: Sequence[str], **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def run(member: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         session = sessions.get(member)
         if session is None:
-            session = sessions[member] = open_session(
-                with_outputs(models[member], inner), provider, threads, member, library
-            )
+            session = sessions[member] = open_session(models[member], provider, threads, member, library)
         names = [output.name for output in session.get_outputs()]
         try:
             return dict(zip(names, session.run(names, feeds_of(session, inputs)), strict=True))
@@ -139,30 +153,38 @@ def _replay(
             reason = " ".join(str(error).split())[:300]
             raise OperatorError(f"{member}: ONNX Runtime failed on {provider.name} ({reason}): try another") from error
 
+    models, heads, golden = checked.models, checked.heads, checked.golden
     sessions: dict[str, onnxruntime.InferenceSession] = {}
     findings: list[Finding] = []
     frame_size = golden.frames.shape[1:3]
-    key = run(KEYFRAME, (), frame=golden.frames[:1], labels_size=_size(frame_size))
+    key = run(KEYFRAME, frame=golden.frames[:1], labels_size=_size(frame_size))
     if "feature" not in key:
         raise BundleError(f"{KEYFRAME} has no output 'feature': export the bundle again")
-    for member in [KEYFRAME, *(name for name in models if name != KEYFRAME)]:
+    features: dict[tuple[str, int], NDArray[Any]] = {}
+    for member in [KEYFRAME, *(name for name in models if name != KEYFRAME and name not in heads), *heads]:
         for index, expected in golden.expected.get(member, {}).items():
             labels_size = expected.labels.shape
             if member == KEYFRAME and index == 0 and labels_size == frame_size:
                 found = key
             elif member == KEYFRAME:
-                found = run(member, (), frame=golden.frames[index : index + 1], labels_size=_size(labels_size))
+                found = run(member, frame=golden.frames[index : index + 1], labels_size=_size(labels_size))
+            elif member in heads:
+                if (heads[member], index) not in features:
+                    raise BundleError(f"{heads[member]} has no output 'lr_feature': export the bundle again")
+                feature = features[heads[member], index]
+                found = run(member, lr_feature=feature, labels_size=_size(labels_size))
             else:
                 found = run(
                     member,
-                    _INNER,
                     frame=golden.frames[index : index + 1],
                     keyframe_feature=key["feature"],
                     motion=golden.motion[index : index + 1],
                     frame_size=_size(frame_size),
                     labels_size=_size(labels_size),
                 )
-            findings.extend(_compare(member, index, expected, found, allowed))
+            if "lr_feature" in found:
+                features[member, index] = found["lr_feature"]
+            findings.extend(_compare(member, index, expected, found, checked.allowed))
     return tuple(findings)
 
 

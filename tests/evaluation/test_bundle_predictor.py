@@ -13,12 +13,11 @@ from clips import STREET
 from numpy.typing import NDArray
 
 import arseg_edge
-from arseg_edge.bundle import KEYFRAME, read_bundle, write_bundle
+from arseg_edge.bundle import KEYFRAME, read_bundle
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import BundleError, SequenceError, SizeError
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.predictor import Predictor
-from arseg_edge.onnx_bytes import with_outputs
 from arseg_edge.runtime import MotionFrame, read_motion
 from arseg_edge.runtime.native import library_path
 
@@ -81,7 +80,7 @@ def test_lr_alone_is_its_feature_and_the_last_layer(predictor: BundlePredictor, 
 
 def last_layer(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return [65, 11], weight and bias, from what HR's last layer, of which LR has a copy, does to its feature."""
-    model = with_outputs(read_bundle(BUNDLE).read(KEYFRAME), ["logits"])
+    model = read_bundle(BUNDLE).read(KEYFRAME)
     feature, logits = run(model, ["feature", "logits"], frame=rgb[None], labels_size=size_of(rgb))
     inputs = np.concatenate([feature[0].reshape(64, -1), np.ones((1, feature[0, 0].size))])
     weights, *_ = np.linalg.lstsq(inputs.T, logits[0].reshape(11, -1).T.astype(np.float64), rcond=None)
@@ -92,7 +91,7 @@ def last_layer(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 def lr_feature(rgb: NDArray[np.uint8], keyframe: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return [64, h', w'] of the whole graph, fusion and all."""
     (key,) = run(read_bundle(BUNDLE).read(KEYFRAME), ["feature"], frame=keyframe[None], labels_size=size_of(keyframe))
-    model = with_outputs(read_bundle(BUNDLE).read("nonkeyframe.onnx"), ["lr_feature"])
+    model = read_bundle(BUNDLE).read("nonkeyframe.onnx")
     motion = np.zeros((1, *rgb.shape[:2], 2), np.float32)
     inputs = {"frame": rgb[None], "keyframe_feature": key, "motion": motion}
     (feature,) = run(model, ["lr_feature"], **inputs, frame_size=size_of(rgb), labels_size=size_of(rgb))
@@ -151,7 +150,7 @@ def test_a_bundle_of_one_size(tiny_fixed_bundle: Path) -> None:
         BundlePredictor(bundle, threads=1).hr(double)
     predictor = BundlePredictor(bundle, threads=1, resize=True)
     # The networks see the same, and the labels are made from the same logits.
-    model = with_outputs(bundle.read(KEYFRAME), ["logits"])
+    model = bundle.read(KEYFRAME)
     (logits,) = run(model, ["logits"], frame=rgb[None], labels_size=size_of(rgb))
     assert (predictor.hr(double) == resized_logits(logits[0], (128, 192)).argmax(0)).mean() > 0.999
     small, large = predictor.lr(rgb), predictor.lr(double)
@@ -159,10 +158,16 @@ def test_a_bundle_of_one_size(tiny_fixed_bundle: Path) -> None:
     assert 0.9 < (large[::2, ::2] == small).mean() < 1
 
 
-def test_a_graph_without_fusion_is_no_lr_branch(tiny_bundle: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(tiny_bundle)
-    members = {name: bundle.read(name) for name in bundle.manifest.members}
-    # ONNX Runtime takes it, but what it holds is the keyframe's graph.
-    other = write_bundle(tmp_path / "odd.arseg", bundle.manifest, {**members, "nonkeyframe.onnx": members[KEYFRAME]})
-    with pytest.raises(BundleError, match=r"odd\.arseg: nonkeyframe\.onnx: no Creff node"):
-        BundlePredictor(other, threads=1)
+def test_a_bundle_of_format_1_has_all_but_lr_alone(tiny_bundle: Path) -> None:
+    old, new = (
+        BundlePredictor(read_bundle(tiny_bundle.with_name(name)), threads=1)
+        for name in ("tiny-format1.arseg", tiny_bundle.name)
+    )
+    assert (old.gives_lr, new.gives_lr) == (False, True)
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    motion = np.full((64, 96, 2), 3, np.float32)
+    for predictor in (old, new):
+        assert predictor.keyframe(rgb[0]).shape == (64, 96)
+    assert (old.ar(rgb[1], motion) == new.ar(rgb[1], motion)).mean() > 0.999
+    with pytest.raises(BundleError, match=r"^tiny-format1\.arseg: .* LR alone .* `arseg-edge export --upgrade`"):
+        old.lr(rgb[1])

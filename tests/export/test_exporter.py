@@ -29,14 +29,14 @@ from arseg_edge.export import export_bundle, parity
 from arseg_edge.export.checkpoint import load_ar, load_hr, read_checkpoint
 from arseg_edge.export.clips import structured_clip
 from arseg_edge.export.families import find_family
-from arseg_edge.export.parity import Branch, compare
+from arseg_edge.export.parity import ExportedNetwork, compare
 from arseg_edge.golden import read_golden
 from arseg_edge.manifest import Operator
-from arseg_edge.onnx_bytes import with_outputs
 from arseg_edge.palette import ClassSet
 
 FAMILY = make_tiny_bundle.FAMILY
 NONKEYFRAME = "nonkeyframe.onnx"
+HEADS = ("head.onnx", "head-0.3.onnx")
 SIZE = (64, 96)
 
 State = dict[str, Tensor]
@@ -97,7 +97,7 @@ def test_manifest_says_what_was_exported(two_scales: Bundle) -> None:
     assert {"arseg-edge", "torch", "onnx", "onnxscript"} <= manifest.tools.keys()
     assert manifest.tools["torch"] == torch.__version__
     assert (manifest.sources.hr, manifest.sources.lr) == ("", {"0.5": "", "0.3": ""})
-    assert manifest.members.keys() == {KEYFRAME, NONKEYFRAME, "nonkeyframe-0.3.onnx", GOLDEN}
+    assert manifest.members.keys() == {KEYFRAME, NONKEYFRAME, "nonkeyframe-0.3.onnx", *HEADS, GOLDEN}
     for name, member in manifest.members.items():
         data = two_scales.read(name)
         assert (member.bytes, member.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -120,6 +120,7 @@ def test_multiply_accumulates_are_those_of_the_layers(two_scales: Bundle) -> Non
 def test_parity_covers_every_graph_stage_input_and_size(two_scales: Bundle) -> None:
     stages = {KEYFRAME: ("feature", "labels")}
     stages |= dict.fromkeys((NONKEYFRAME, "nonkeyframe-0.3.onnx"), ("lr_feature", "logits", "labels"))
+    stages |= dict.fromkeys(HEADS, ("labels",))
     expected = {
         (member, stage, name, size)
         for member, of_member in stages.items()
@@ -142,6 +143,7 @@ def test_golden_clip_has_every_graph(two_scales: Bundle) -> None:
         KEYFRAME: [0, 2],
         NONKEYFRAME: [1, 2],
         "nonkeyframe-0.3.onnx": [1, 2],
+        **dict.fromkeys(HEADS, [1, 2]),
     }
     # What is expected of the last frame has labels of another size.
     for runs in clip.expected.values():
@@ -150,7 +152,7 @@ def test_golden_clip_has_every_graph(two_scales: Bundle) -> None:
 
 
 def test_graphs_say_what_another_program_must_know(two_scales: Bundle) -> None:
-    for member, scale in ((KEYFRAME, None), (NONKEYFRAME, "0.5"), ("nonkeyframe-0.3.onnx", "0.3")):
+    for member, scale in ((KEYFRAME, None), (NONKEYFRAME, "0.5"), ("nonkeyframe-0.3.onnx", "0.3"), (HEADS[1], "0.3")):
         model = onnx.load_from_string(two_scales.read(member))
         onnx.checker.check_model(model)
         assert model.ir_version <= 9
@@ -175,12 +177,13 @@ def shape_of(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def test_graphs_take_bytes_and_give_bytes(two_scales: Bundle) -> None:
-    key, other = (onnx.load_from_string(two_scales.read(name)).graph for name in (KEYFRAME, NONKEYFRAME))
+    members = (KEYFRAME, NONKEYFRAME, "head.onnx")
+    key, other, head = (onnx.load_from_string(two_scales.read(name)).graph for name in members)
     assert {each.name: shape_of(each) for each in key.input} == {
         "frame": [1, "height", "width", 3],
         "labels_size": [2],
     }
-    assert [each.name for each in key.output] == ["labels", "feature"]
+    assert [each.name for each in key.output] == ["labels", "feature", "logits"]
     assert {each.name: shape_of(each) for each in other.input} == {
         "frame": [1, "picture_height", "picture_width", 3],
         "keyframe_feature": [1, 8, "feature_height", "feature_width"],
@@ -188,7 +191,13 @@ def test_graphs_take_bytes_and_give_bytes(two_scales: Bundle) -> None:
         "frame_size": [2],
         "labels_size": [2],
     }
-    assert [each.name for each in other.output] == ["labels"]
+    assert [each.name for each in other.output] == ["labels", "logits", "lr_feature"]
+    assert {each.name: shape_of(each) for each in head.input} == {
+        "lr_feature": [1, 8, "lr_feature_height", "lr_feature_width"],
+        "labels_size": [2],
+    }
+    assert [each.name for each in head.output] == ["labels"]
+    assert [node.op_type for node in head.node] == ["Conv", "SegmentationLabels"]
     assert shape_of(key.output[0]) == shape_of(other.output[0]) == [1, "labels_height", "labels_width"]
     for value in (key.input[1], *other.input[3:]):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.INT64
@@ -263,9 +272,7 @@ def test_fixed_size_from_files_for_a_family_that_is_recognised(tmp_path: Path) -
 def test_picture_of_the_lr_branchs_size_is_taken_as_it_is(two_scales: Bundle, lr: State) -> None:
     height, width = 64, 96
     picture = np.random.default_rng(2).integers(0, 256, (1, 32, 48, 3), np.uint8)
-    session = onnxruntime.InferenceSession(
-        with_outputs(two_scales.read(NONKEYFRAME), ["lr_feature"]), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(two_scales.read(NONKEYFRAME), providers=["CPUExecutionProvider"])
     feeds = {
         "frame": picture,
         "keyframe_feature": np.zeros((1, 8, 16, 24), np.float32),
@@ -320,11 +327,14 @@ def test_every_scale_may_have_weights_of_its_own(hr: State, lr: State, tmp_path:
 def test_smallest_sizes_are_as_in_pytorch(export_golden: Callable[[str], Bundle]) -> None:
     name = "camvid-bise18"
     bundle, family = export_golden(name), find_family(name)
-    key = Branch(KEYFRAME, bundle.read(KEYFRAME), load_hr(family, read_checkpoint(golden.published(name, "hr"))))
-    ar = Branch(NONKEYFRAME, bundle.read(NONKEYFRAME), load_ar(family, read_checkpoint(golden.published(name, "ar"))))
+    key = ExportedNetwork(
+        KEYFRAME, bundle.read(KEYFRAME), load_hr(family, read_checkpoint(golden.published(name, "hr")))
+    )
+    network = load_ar(family, read_checkpoint(golden.published(name, "ar")))
+    ar = ExportedNetwork(NONKEYFRAME, bundle.read(NONKEYFRAME), network, bundle.read("head.onnx"))
     clips = [structured_clip(*size) for size in (bundle.manifest.smallest_size, (32, 101), (97, 32))]
     figures = list(compare(family, key, {bundle.manifest.scales[0]: ar}, clips))
-    assert len(figures) == 3 * 5
+    assert len(figures) == 3 * 6
     for each in figures:
         assert each.error <= (1e-3 if each.stage == "labels" else 1e-4), each
 

@@ -17,7 +17,7 @@ from arseg_edge.bundle import KEYFRAME, Bundle, read_bundle
 from arseg_edge.errors import OperatorError, ParityError
 from arseg_edge.export.checkpoint import load_ar, load_hr, read_checkpoint
 from arseg_edge.export.clips import Clip, random_clip, structured_clip
-from arseg_edge.export.parity import Branch, compare, golden_clip, refuse_beyond_tolerance
+from arseg_edge.export.parity import ExportedNetwork, compare, golden_clip, refuse_beyond_tolerance
 from arseg_edge.manifest import LowResolution, ParityFigure
 
 FAMILY = make_tiny_bundle.FAMILY
@@ -31,24 +31,26 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def keyframe(bundle: Bundle) -> Branch:
+def keyframe(bundle: Bundle) -> ExportedNetwork:
     hr = read_checkpoint(make_tiny_bundle.weights(0, fused=False))
-    return Branch(KEYFRAME, bundle.read(KEYFRAME), load_hr(FAMILY, hr))
+    return ExportedNetwork(KEYFRAME, bundle.read(KEYFRAME), load_hr(FAMILY, hr))
 
 
 @pytest.fixture(scope="module")
-def nonkeyframe(bundle: Bundle) -> Branch:
+def nonkeyframe(bundle: Bundle) -> ExportedNetwork:
     ar = read_checkpoint(make_tiny_bundle.weights(1, fused=True))
-    return Branch(LOW.member, bundle.read(LOW.member), load_ar(FAMILY, ar))
+    return ExportedNetwork(LOW.member, bundle.read(LOW.member), load_ar(FAMILY, ar), bundle.read(LOW.head))
 
 
-def figures(keyframe: Branch, nonkeyframe: Branch, clip: Clip = CLIP) -> dict[tuple[str, str], ParityFigure]:
+def figures(
+    keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork, clip: Clip = CLIP
+) -> dict[tuple[str, str], ParityFigure]:
     found = compare(FAMILY, keyframe, {LOW: nonkeyframe}, [clip])
     return {(each.member, each.stage): each for each in found}
 
 
 @pytest.mark.parametrize("clip", [CLIP, random_clip(40, 61)], ids=["structured", "random"])
-def test_sound_graphs_agree(keyframe: Branch, nonkeyframe: Branch, clip: Clip) -> None:
+def test_sound_graphs_agree(keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork, clip: Clip) -> None:
     found = figures(keyframe, nonkeyframe, clip)
     assert {each.input for each in found.values()} == {clip.name}
     assert {each.size for each in found.values()} == {clip.frames.shape[1:3]}
@@ -56,7 +58,7 @@ def test_sound_graphs_agree(keyframe: Branch, nonkeyframe: Branch, clip: Clip) -
     refuse_beyond_tolerance(list(found.values()))
 
 
-def with_weights(branch: Branch, shape: tuple[int, ...], factor: float) -> Branch:
+def with_weights(branch: ExportedNetwork, shape: tuple[int, ...], factor: float) -> ExportedNetwork:
     """Return the branch with the graph's weights of one shape scaled, the PyTorch network as it was."""
     model = onnx.load_from_string(branch.model)
     hits = [each for each in model.graph.initializer if tuple(each.dims) == shape]
@@ -67,7 +69,9 @@ def with_weights(branch: Branch, shape: tuple[int, ...], factor: float) -> Branc
     return dataclasses.replace(branch, model=model.SerializeToString())
 
 
-def test_a_wrong_keyframe_graph_is_told_from_a_wrong_other(keyframe: Branch, nonkeyframe: Branch) -> None:
+def test_a_wrong_keyframe_graph_is_told_from_a_wrong_other(
+    keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork
+) -> None:
     wrong_fusion = with_weights(nonkeyframe, (8, 1, 3, 3), 1.2)
     found = figures(keyframe, wrong_fusion)
     assert found[LOW.member, "logits"].error > 1e-3
@@ -80,13 +84,15 @@ def test_a_wrong_keyframe_graph_is_told_from_a_wrong_other(keyframe: Branch, non
     assert figures(keyframe, wrong_start)[LOW.member, "lr_feature"].error > 1e-2
 
 
-def test_weights_that_are_not_numbers_are_beyond_every_tolerance(keyframe: Branch, nonkeyframe: Branch) -> None:
+def test_weights_that_are_not_numbers_are_beyond_every_tolerance(
+    keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork
+) -> None:
     found = list(figures(with_weights(keyframe, (8, 3, 3, 3), np.nan), nonkeyframe).values())
     with pytest.raises(ParityError, match=r"keyframe\.onnx: feature differs from PyTorch by nan"):
         refuse_beyond_tolerance([each for each in found if each.member == KEYFRAME])
 
 
-def test_graph_that_does_not_load_is_an_operator_error(keyframe: Branch, nonkeyframe: Branch) -> None:
+def test_graph_that_does_not_load_is_an_operator_error(keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork) -> None:
     model = onnx.load_from_string(nonkeyframe.model)
     del model.functions[:]
     broken = dataclasses.replace(nonkeyframe, model=model.SerializeToString())
@@ -95,7 +101,7 @@ def test_graph_that_does_not_load_is_an_operator_error(keyframe: Branch, nonkeyf
     assert "\n" not in str(error.value)
 
 
-def test_golden_clip_holds_what_pytorch_computes(keyframe: Branch, nonkeyframe: Branch) -> None:
+def test_golden_clip_holds_what_pytorch_computes(keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork) -> None:
     golden = golden_clip(FAMILY, keyframe, {LOW: nonkeyframe}, CLIP)
     np.testing.assert_array_equal(golden.frames, CLIP.frames)
     # By hand, with the network's own layers.

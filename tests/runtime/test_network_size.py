@@ -17,7 +17,6 @@ import pytest
 import arseg_edge
 from arseg_edge.bundle import KEYFRAME, read_bundle
 from arseg_edge.errors import SizeError, UsageError
-from arseg_edge.onnx_bytes import with_outputs
 from arseg_edge.runtime import read_motion
 from arseg_edge.runtime.inference.networks import Networks, OldFormatWarning
 from arseg_edge.runtime.segmenter import LrResize
@@ -46,7 +45,7 @@ def logits_of(path: Path, picture: Image, other: Image, motion: npt.NDArray[np.f
     """Return [n, h, w] of HR for one picture, and of LR for the other, from the bare graphs at their size."""
     bundle, size = read_bundle(path), np.array(picture.shape[:2])
     sessions = [
-        onnxruntime.InferenceSession(with_outputs(bundle.read(name), ["logits"]), providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(bundle.read(name), providers=["CPUExecutionProvider"])
         for name in (KEYFRAME, "nonkeyframe.onnx")
     ]
     feature, hr = sessions[0].run(["feature", "logits"], {"frame": picture[None], "labels_size": size})

@@ -71,20 +71,22 @@ def test_what_export_made_passes(
         assert outcome.native <= (native == "1")
         seen = {(finding.member, finding.stage) for finding in outcome.findings}
         lr = {(member, stage) for member in MEMBERS[1:] for stage in ("lr_feature", "logits", "labels")}
-        assert seen == {(KEYFRAME, "feature"), (KEYFRAME, "labels")} | lr
+        heads = {(head, "labels") for head in HEADS.values()}
+        assert seen == {(KEYFRAME, "feature"), (KEYFRAME, "labels")} | lr | heads
         assert all(finding.error <= finding.tolerance == 1e-3 for finding in outcome.findings)
 
 
-MEMBERS = (KEYFRAME, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx")
+HEADS = {"nonkeyframe.onnx": "head.onnx", "nonkeyframe-0.3.onnx": "head-0.3.onnx"}
+MEMBERS = (KEYFRAME, *HEADS)
 
 
 # Members
 
 
-@pytest.mark.parametrize("member", [*MEMBERS, GOLDEN])
+@pytest.mark.parametrize("member", [*MEMBERS, *HEADS.values(), GOLDEN])
 def test_a_damaged_member(bundle: Bundle, tmp_path: Path, member: str) -> None:
     data = bytearray(bundle.path.read_bytes())
-    data[data.index(bundle.read(member)) + 4321] ^= 1
+    data[data.index(bundle.read(member)) + 1234] ^= 1
     path = tmp_path / "damaged.arseg"
     path.write_bytes(data)
     with pytest.raises(BundleError, match=member):
@@ -102,8 +104,8 @@ def test_other_weights_under_a_checksum_that_fits(bundle: Bundle, tmp_path: Path
     assert outcome.blame.split(":")[0].endswith(f"in {member}")
     assert f"{member} itself" in outcome.blame
     off = {finding.member for finding in outcome.findings if not finding.passed}
-    # A feature that is off spoils all that is fused with it; one LR branch does not spoil another.
-    assert off == (set(MEMBERS) if member == KEYFRAME else {member})
+    # A feature that is off spoils all that is made of it; one LR branch does not spoil another.
+    assert off == (set(MEMBERS) if member == KEYFRAME else {member, HEADS[member]})
 
 
 def test_what_is_no_number_is_off(bundle: Bundle, tmp_path: Path) -> None:
@@ -177,6 +179,10 @@ def keyframe_twice(expected: Expectations) -> None:
     expected["nonkeyframe.onnx"][0] = expected["nonkeyframe.onnx"][1]
 
 
+def a_head_on_another_frame(expected: Expectations) -> None:
+    expected["nonkeyframe.onnx"].pop(2)
+
+
 def a_graph_that_is_not_there(expected: Expectations) -> None:
     expected["nonkeyframe-0.7.onnx"] = expected["nonkeyframe.onnx"]
 
@@ -189,6 +195,7 @@ def a_graph_that_is_not_there(expected: Expectations) -> None:
         (no_second_branch, "expects nothing of nonkeyframe-0.3.onnx, so that it could not be verified"),
         (labels_alone, "lacks the stage 'logits' of nonkeyframe.onnx, frame 2, unlike the comparisons at export"),
         (keyframe_twice, "expects nonkeyframe.onnx to run on frame 0"),
+        (a_head_on_another_frame, "expects head.onnx to run on frame 2, and nonkeyframe.onnx not"),
         (a_graph_that_is_not_there, "expects something of 'nonkeyframe-0.7.onnx', which the bundle lacks"),
     ],
 )
@@ -258,7 +265,7 @@ def test_damage_of_a_sound_bundle_and_of_one_that_is_not(
         assert damage_of(read_bundle(path)) == {}
     data = bytearray(bundle.path.read_bytes())
     for member in (KEYFRAME, GOLDEN):
-        data[data.index(bundle.read(member)) + 4321] ^= 1
+        data[data.index(bundle.read(member)) + 1234] ^= 1
     path = tmp_path / "damaged.arseg"
     path.write_bytes(data)
     found = damage_of(read_bundle(path))
