@@ -121,7 +121,13 @@ def test_verify(arseg: Command, tiny_bundle: Path) -> None:
     done = arseg("verify", tiny_bundle, "--provider", "cpu", "--threads", "1")
     assert (done.code, done.err) == (0, "")
     rows = [line.split() for line in done.out.splitlines()[2:-1]]
-    assert {row[0] for row in rows} == {KEYFRAME, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx"}
+    assert {row[0] for row in rows} == {
+        KEYFRAME,
+        "nonkeyframe.onnx",
+        "nonkeyframe-0.3.onnx",
+        "head.onnx",
+        "head-0.3.onnx",
+    }
     assert {row[4] for row in rows} == {"ok"}
     assert done.out.splitlines()[-1].startswith("on CPUExecutionProvider, ")
 

@@ -40,6 +40,7 @@ class Painted:
 
     def __init__(self, classes: ClassSet = PAINTED) -> None:
         self.classes = classes
+        self.gives_lr = True
         self.calls: Counter[str] = Counter()
         self.motion: list[float] = []
         self._kept: Labels | None = None

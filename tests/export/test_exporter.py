@@ -143,7 +143,7 @@ def test_golden_clip_has_every_graph(two_scales: Bundle) -> None:
         KEYFRAME: [0, 2],
         NONKEYFRAME: [1, 2],
         "nonkeyframe-0.3.onnx": [1, 2],
-        **dict.fromkeys(HEADS, [1, 2]),
+        **{head: [1, 2] for head in HEADS},
     }
     # What is expected of the last frame has labels of another size.
     for runs in clip.expected.values():
@@ -461,7 +461,7 @@ options.log_severity_level = 3
 options.intra_op_num_threads = 2
 session = onnxruntime.InferenceSession(bundle.read("nonkeyframe.onnx"), options, providers=["CPUExecutionProvider"])
 random = numpy.random.default_rng(0)
-(labels,) = session.run(None, {
+(labels,) = session.run(["labels"], {
     "frame": random.integers(0, 256, (1, 720, 960, 3), numpy.uint8),
     "keyframe_feature": random.standard_normal((1, channels, height, width), numpy.float32),
     "motion": random.standard_normal((1, 720, 960, 2), numpy.float32),
