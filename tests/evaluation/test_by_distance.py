@@ -150,6 +150,14 @@ def test_every_method_at_every_distance(tmp_path: Path) -> None:
     assert max(predictor.motion[::2]) > 4
 
 
+def test_a_predictor_without_lr_alone(tmp_path: Path) -> None:
+    predictor = Painted()
+    predictor.gives_lr = False
+    report = evaluate(predictor, painted(tmp_path, (4, 8)), Encoding(interval=INTERVAL), shifts=1)
+    assert list(report.methods) == ["hr", "ar"]
+    assert predictor.calls["lr"] == 0
+
+
 def test_report_as_json(tmp_path: Path) -> None:
     report = evaluate(Painted(), painted(tmp_path, (4, 8)), Encoding(interval=INTERVAL, bit_rate=500_000), shifts=2)
     facts = report.as_dict()
