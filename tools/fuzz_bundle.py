@@ -39,7 +39,8 @@ TINY = Path(__file__).parent.parent / "tests" / "data" / "tiny.arseg"
 KINDS = ("bytes", "table", "members", "clip", "arrays")
 NAMES = (
     MANIFEST, KEYFRAME, GOLDEN, "nonkeyframe.onnx", "nonkeyframe-0.3.onnx", "nonkeyframe-0.7.onnx", "head-0.7.onnx",
-    "evil.onnx", "", ".", "../keyframe.onnx", "/keyframe.onnx", "keyframe.onnx/", "keyframe.onnx\0x", "K" * 70, "\u0660", "a\nb",
+    "evil.onnx", "", ".", "../keyframe.onnx", "/keyframe.onnx", "keyframe.onnx/", "keyframe.onnx\0x",
+    "K" * 70, "\u0660", "a\nb",
 )  # fmt: skip
 NUMBERS = (0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
