@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import sound, street_clip
-from conftest import Command
+from command_line import Command
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.arseg"
 FIXED = Path(__file__).parents[1] / "data" / "tiny-64x96.arseg"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import FRAMES, Command
+from command_line import FRAMES, Command
 
 from arseg_edge import demo
 from arseg_edge.demo import demo_bundle

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from clips import sound
-from conftest import FRAMES, Command
+from command_line import FRAMES, Command
 
 from arseg_edge.bundle import read_bundle
 

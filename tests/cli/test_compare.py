@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from clips import STREET, street_clip
-from conftest import FRAMES, Command
+from command_line import FRAMES, Command
 
 from arseg_edge.demo import demo_bundle
 

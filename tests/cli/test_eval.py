@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import Command
+from command_line import Command
 from labelled_street import write_camvid_street, write_png
 
 from arseg_edge.demo import demo_bundle

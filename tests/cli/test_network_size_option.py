@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import Command
+from command_line import Command
 
 import arseg_edge
 

@@ -13,7 +13,7 @@ import av
 import cv2
 import pytest
 from clips import street_clip
-from conftest import FRAMES
+from command_line import FRAMES
 
 ARSEG = [sys.executable, "-m", "arseg_edge"]
 # Tests may run in the background, where children are born deaf to Ctrl-C.

@@ -11,7 +11,7 @@ from typing import Any
 
 import onnxruntime
 import pytest
-from conftest import Command
+from command_line import Command
 
 from arseg_edge import __version__
 from arseg_edge.bundle import KEYFRAME, read_bundle, write_bundle

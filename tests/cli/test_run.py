@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import INTERVAL
-from conftest import FRAMES, Command
+from command_line import FRAMES, Command
 
 import arseg_edge
 from arseg_edge.runtime.inference.providers import CUDA

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command_line import Command
 
 PASSWORD = "p@ss/wo?rd#"
 TOKEN = "tlJwpbo6"

@@ -9,7 +9,7 @@ from typing import get_args
 import cv2
 import numpy as np
 import pytest
-from conftest import FRAMES, Command
+from command_line import FRAMES, Command
 
 from arseg_edge.cli.summary import Summary
 from arseg_edge.results import Result, Speed

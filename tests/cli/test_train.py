@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import Command
+from command_line import Command
 
 from arseg_edge.cli.training_progress import TrainingProgress
 from arseg_edge.training.setting_table import SETTINGS

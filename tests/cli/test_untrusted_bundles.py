@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
+from command_line import Command
 
 from arseg_edge.bundle import GOLDEN, MANIFEST, read_bundle, write_bundle
 from arseg_edge.golden import read_golden
