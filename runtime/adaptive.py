@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, perf_counter
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from arseg_edge.manifest import LabelRule
 from arseg_edge.results import Result, Speed
-from arseg_edge.runtime.inference.keyframe_state import KeyframeState
+from arseg_edge.runtime.inference.networks import Motion, Size
 from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
 from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.anchors import Reach
@@ -60,11 +60,24 @@ def is_needed(group: Group) -> bool:
     return any(frame.branch == "hr" for frame in group)
 
 
+class Looking(Protocol):
+    """Says what networks make of frames: ``KeyframeState``, whose methods these are, or who stands in for it."""
+
+    def forget(self) -> None:
+        """Let go of the keyframe."""
+
+    def run_keyframe(self, frame: npt.NDArray[np.uint8], labels_size: Size) -> Seen:
+        """Return what HR says."""
+
+    def run_nonkeyframe(self, frame: npt.NDArray[np.uint8], motion: Motion, labels_size: Size) -> Seen:
+        """Return what LR says, with the keyframe."""
+
+
 class GroupRunner:
     """Runs the groups of one stream."""
 
     def __init__(
-        self, state: KeyframeState, classes: int, rule: LabelRule | None, *, provider: str, native: bool, threads: int
+        self, state: Looking, classes: int, rule: LabelRule | None, *, provider: str, native: bool, threads: int
     ) -> None:
         """``rule``: how the bundle makes labels of logits; None where it gives none."""
         self._state, self._classes, self._rule = state, classes, rule

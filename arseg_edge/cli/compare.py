@@ -12,6 +12,7 @@ import click
 from arseg_edge.bundle import read_bundle
 from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option, print_json, print_table
+from arseg_edge.cli.schedule_table import print_schedules
 from arseg_edge.evaluation.advice import AGREEMENT, Advice, advise
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def compare(
 
     Says by distance and by class how far they agree, how much faster AR is here as a stream, and which keyframe
     interval and LR scale the video calls for: the fastest that agrees with HR on enough pixels at every distance.
+    Beside them stands what each schedule costs, and how far it agrees: HR every so many frames, or where the adaptive
+    schedule wants it, and labels moved along between.
     """
     from arseg_edge.evaluation.agreement import compare as run
 
@@ -82,6 +85,8 @@ def _print(comparison: Comparison) -> None:
     for branch in comparison.branches:
         click.echo()
         _print_branch(comparison, branch)
+    click.echo()
+    print_schedules(comparison.schedules, "agreement")
     click.echo()
     times, interval = comparison.times, comparison.interval
     rows: list[tuple[str, ...]] = [("HR", f"{times.hr:.2f}", "")]
@@ -118,16 +123,20 @@ def _print_advice(advice: Advice) -> None:
     rows = [(f"{reach.scale:g}", str(reach.interval), f"{reach.speedup:.2f}", reach.limit) for reach in advice.reaches]
     print_table(rows, header=("LR scale", "interval", "speed-up", "limited by"))
     click.echo()
+    for source, schedule in (("a file", advice.file), ("a live source", advice.live)):
+        if schedule is not None:
+            click.echo(f"for {source} like this take --schedule {schedule}")
+    click.echo()
     if advice.scale is None:
         click.echo(
-            "this video calls for HR on every frame: nothing faster agrees with it on "
+            "with --schedule paper this video calls for HR on every frame: nothing faster agrees with it on "
             f"{advice.threshold:g} % of the pixels"
         )
     else:
         click.echo(
-            f"this video calls for an interval of {advice.interval} and LR scale {advice.scale:g}: "
-            f"{advice.speedup:.2f} times as fast as HR on every frame, with at least {advice.threshold:g} % of the "
-            "pixels alike"
+            f"with --schedule paper this video calls for an interval of {advice.interval} and LR scale "
+            f"{advice.scale:g}: {advice.speedup:.2f} times as fast as HR on every frame, with at least "
+            f"{advice.threshold:g} % of the pixels alike"
         )
 
 

@@ -14,6 +14,7 @@ import click
 from arseg_edge.bundle import check_writable, read_bundle
 from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option, print_json, print_table
+from arseg_edge.cli.schedule_table import print_schedules
 from arseg_edge.errors import ModelError, ParityError, ProviderError, UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ def evaluate(
     HR on every frame, LR alone, and AR, on real bitstreams: pictures are encoded and decoded again, stills after a
     simulated camera has made clips of them, once for every alignment of the keyframes to the labels. Videos are used
     as they are. All scores are percent; mIoU is the mean over the classes that the truth has.
+
+    Of a bundle, what each schedule brings and costs besides: HR every so many frames, or where the adaptive schedule
+    wants it, and labels moved along between.
     """
     from arseg_edge.datasets import open_dataset
     from arseg_edge.datasets.encode import Encoding
@@ -185,6 +189,9 @@ def _print(report: EvaluationReport) -> None:
     print_table(rows, header=("IoU of", *names))
     if report.absent:
         click.echo(f"left out of the means, as no labelled pixel is of them: {', '.join(report.absent)}")
+    if report.schedules:
+        click.echo()
+        print_schedules(report.schedules, "mIoU")
     if not math.isnan(report.truth_consistency):
         click.echo()
         click.echo(f"temporal consistency of the truth itself: {report.truth_consistency:.2f}")

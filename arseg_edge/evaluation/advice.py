@@ -7,11 +7,18 @@ scale is taken with its longest such interval, and the fastest scale is advised.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.agreement import Branch, Comparison
+    from arseg_edge.evaluation.schedules import Row
+
+ADAPTIVE_FILE: Final = "adaptive-file"
+ADAPTIVE_LIVE: Final = "adaptive-live"
+PAPER: Final = "ar"
+"""Rows of the schedules, by name (``schedules.py``)."""
 
 AGREEMENT: Final = 90.0
 """Percent of the pixels. Good networks are right on about nine pixels in ten: no more change than are wrong anyway."""
@@ -43,15 +50,31 @@ class Advice:
     """None where HR should run on every frame."""
     speedup: float
     reaches: tuple[Reach, ...]
+    file: Literal["adaptive", "paper"] | None
+    """The schedule to take for files; None where none was measured."""
+    live: Literal["adaptive", "paper"] | None
+    """The same for live sources, which have no future."""
 
 
 def advise(comparison: Comparison, threshold: float = AGREEMENT) -> Advice:
     """Return the interval and the scale for what ``compare`` found."""
     reaches = tuple(_reach(comparison, branch, threshold) for branch in comparison.branches)
     best = max(reaches, key=lambda reach: reach.speedup)
+    rows = {row.name: row for row in comparison.schedules}
+    file, live = (_schedule(rows, name, threshold) for name in (ADAPTIVE_FILE, ADAPTIVE_LIVE))
     if best.interval == 1 or best.speedup <= 1:
-        return Advice(threshold, 1, None, 1.0, reaches)
-    return Advice(threshold, best.interval, best.scale, best.speedup, reaches)
+        return Advice(threshold, 1, None, 1.0, reaches, file, live)
+    return Advice(threshold, best.interval, best.scale, best.speedup, reaches, file, live)
+
+
+def _schedule(rows: Mapping[str, Row], adaptive: str, threshold: float) -> Literal["adaptive", "paper"] | None:
+    """Choose between the adaptive schedule of that name and the paper's."""
+    if adaptive not in rows or PAPER not in rows:
+        return None
+    one, other = rows[adaptive], rows[PAPER]
+    if min(one.score, other.score) >= threshold:
+        return "adaptive" if one.arithmetic <= other.arithmetic else "paper"
+    return "adaptive" if one.score >= other.score else "paper"
 
 
 def _reach(comparison: Comparison, branch: Branch, threshold: float) -> Reach:

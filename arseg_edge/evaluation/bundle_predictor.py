@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,13 +15,17 @@ from arseg_edge.errors import BundleError, OperatorError
 from arseg_edge.evaluation.predictor import Frame, Labels, Motion
 from arseg_edge.operators import Chaining
 from arseg_edge.palette import ClassSet
+from arseg_edge.runtime.adaptive import GroupRunner, Looking
+from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
 from arseg_edge.runtime.inference.sessions import open_session, short_reason
+from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.segmenter import Segmenter, Settings
-from arseg_edge.runtime.source.open_source import SourceLike
+from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.open_source import Source, SourceLike
 from arseg_edge.runtime.source.resizing import resized_picture
 from arseg_edge.runtime.stream import ResultStream
 
@@ -56,8 +62,10 @@ class BundlePredictor:
         manifest = bundle.manifest
         self._network_size = network_size(manifest, bundle.path.name, size, resize=resize)
         networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
-        self._bundle, self._networks, self._size, self._resize = bundle, networks, size, resize
-        self._ar, self._hr = self._segmenter(manifest.interval), self._segmenter(manifest.interval)
+        self._bundle, self._networks = bundle, networks
+        self._settings = Settings(manifest.interval, size, resize, schedule="paper", threads=threads)
+        self._ar, self._hr = self._segmenter(self._settings), self._segmenter(self._settings)
+        self._seeing = KeyframeState(networks, logits=True)
         self.gives_lr = manifest.format_version > 1
         if self.gives_lr:
             library = native_operators(networks.provider)
@@ -73,17 +81,42 @@ class BundlePredictor:
         )
         self.interval = manifest.interval
         self.scale = networks.scale
+        self.macs = manifest.macs
         self.chaining: Chaining = manifest.motion.chaining
         self.provider = networks.provider.name
         self.native = networks.native
 
-    def _segmenter(self, interval: int) -> Segmenter:
+    def _segmenter(self, settings: Settings) -> Segmenter:
         """Return one on the same networks, which it must not close."""
-        return Segmenter(self._bundle, self._networks, Settings(interval, self._size, self._resize))
+        return Segmenter(self._bundle, self._networks, settings)
 
-    def stream(self, source: SourceLike, interval: int) -> ResultStream:
-        """Segment a source as it is deployed, with a keyframe at least every ``interval`` frames."""
-        return self._segmenter(interval).stream(source)
+    def stream(self, source: SourceLike | Source, interval: int, **settings: Any) -> ResultStream:
+        """Segment a source as it is deployed, with a keyframe at least every ``interval`` frames.
+
+        As in the paper, unless ``settings`` (of ``Settings``, by name) say something else.
+        """
+        return self._segmenter(replace(self._settings, interval=interval, **settings)).stream(source)
+
+    def group_runner(self, state: Looking | None = None) -> GroupRunner:
+        """Return what runs one stream of an adaptive schedule; ``state`` takes the place of the networks."""
+        return GroupRunner(
+            state or KeyframeState(self._networks, logits=True),
+            len(self.classes.names),
+            self._bundle.manifest.label_rule,
+            provider=self.provider,
+            native=self.native,
+            threads=self._settings.threads,
+        )
+
+    def picture(self, frame: DecodedFrame) -> Frame:
+        """Return the picture that the networks take of a frame."""
+        own = frame.height, frame.width
+        size = self._network_size.of(*own)
+        return frame.rgb if size == own else frame.rgb_at(size)
+
+    def see(self, frame: DecodedFrame) -> Seen:
+        """Return what HR makes of a frame of a stream, with logits where the bundle gives them."""
+        return self._seeing.run_keyframe(self.picture(frame), (frame.height, frame.width))
 
     def keyframe(self, rgb: Frame) -> Labels:
         """Return HR's labels, and keep the feature for ``ar``."""

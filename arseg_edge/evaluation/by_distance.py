@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,16 @@ from numpy.typing import NDArray
 from arseg_edge.datasets import IGNORED, Dataset, absent_classes
 from arseg_edge.datasets.encode import Encoding
 from arseg_edge.errors import DatasetError, UsageError
+from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.clips import Clip, check_length, open_clip
 from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
-from arseg_edge.evaluation.predictor import Frame, Labels, Predictor
+from arseg_edge.evaluation.predictor import Frame, Labels, Motion, Predictor
+from arseg_edge.evaluation.schedules import Row, SideBySide, Tally, paper_rows, row_of, schedules
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.palette import ClassSet
+from arseg_edge.results import Result
 from arseg_edge.runtime.read_motion import MotionFrame
+from arseg_edge.runtime.schedule.adaptive import TiedFrame
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 HR: Final = "hr"
@@ -61,6 +66,8 @@ class EvaluationReport:
     """Classes of the data set that no labelled pixel of the sequences has: they are left out of every mean."""
     truth_consistency: float
     """The share of pixels that the truth itself keeps; NaN where no two neighbours are labelled."""
+    schedules: tuple[Row, ...]
+    """What each schedule costs and brings, mIoU over all labelled frames at once; none where checkpoints were run."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for ``--json``."""
@@ -79,6 +86,7 @@ class EvaluationReport:
             "labelled_pixels_by_distance": self.methods[HR].pixels.tolist(),
             "methods": {name: scores.as_dict(self.classes.names) for name, scores in self.methods.items()},
             "truth_consistency": round(self.truth_consistency, 3),
+            "schedules": [row.as_dict("miou") for row in self.schedules],
         }
 
 
@@ -143,6 +151,7 @@ def evaluate(
         methods=counting.methods,
         absent=absent,
         truth_consistency=100 * kept / compared if compared else math.nan,
+        schedules=counting.schedules,
     )
 
 
@@ -170,6 +179,15 @@ class _Seen:
     truth: Labels | None
 
 
+@dataclass(frozen=True, eq=False)
+class _Noted:
+    """What the labels of a frame are measured by, whichever schedule makes them."""
+
+    truth: Labels | None
+    motion: Motion | None
+    """To the frame before; None where the two are not compared."""
+
+
 class _Counting:
     """Runs the networks over clips and counts."""
 
@@ -182,27 +200,74 @@ class _Counting:
         """Pixels of the truth that keep their label, and those compared."""
         self._keyframe: MotionFrame | None = None
         """The last keyframe, as long as the HR network has not run on it."""
+        self._interval = interval
+        self._side_by_side = SideBySide(predictor, schedules(interval)) if _is_bundle(predictor) else None
+        self._noted: WeakKeyDictionary[DecodedFrame, _Noted] = WeakKeyDictionary()
+        self._before: dict[str, Labels] = {}
+        """By schedule, the labels of the last frame that was wanted."""
 
     def read(self, clip: Clip, shift: int) -> None:
         """Count a clip at one alignment."""
-        before: _Seen | None = None
         wanted = set(clip.labels)
         if not clip.simulated:
             wanted |= {index - 1 for index in clip.labels}
-        for index, frame in clip.frames(shift, self._predictor.chaining):
+        frames = self._frames(clip, shift, wanted)
+        if self._side_by_side is None:
+            for _ in frames:
+                pass
+        else:
+            # Pictures are encoded from the shift on; a video's own frames keep their index.
+            first = 0 if isinstance(clip.content, Path) else shift
+            self._side_by_side.run(frames, self._count, [index - first for index in wanted])
+
+    def _frames(self, clip: Clip, shift: int, wanted: Collection[int]) -> Iterator[TiedFrame]:
+        """Yield the frames of a clip, and count HR, LR and AR on those that are wanted."""
+        before: _Seen | None = None
+        for index, frame, tied in clip.frames(shift, self._predictor.chaining):
             if frame.is_keyframe:
                 self._keyframe = frame
-            if index not in wanted:
-                continue
-            path = clip.labels.get(index)
-            truth = None if path is None else self._truth(path, frame)
-            seen = _Seen(index, frame.decoded, self._labels(frame), truth)
-            if truth is not None:
-                for name, scores in self.methods.items():
-                    scores.count(frame.distance, truth, seen.labels[name])
-                if before is not None and before.index == index - 1:
-                    self._compare(seen, before, truth, frame.distance)
-            before = seen
+            if index in wanted:
+                path = clip.labels.get(index)
+                truth = None if path is None else self._truth(path, frame)
+                seen = _Seen(index, frame.decoded, self._labels(frame), truth)
+                motion = None
+                if truth is not None:
+                    for name, scores in self.methods.items():
+                        scores.count(frame.distance, truth, seen.labels[name])
+                    if before is not None and before.index == index - 1:
+                        motion = self._compare(seen, before, truth, frame.distance)
+                self._noted[frame.decoded] = _Noted(truth, motion)
+                before = seen
+            yield tied
+
+    def _count(self, tally: Tally, result: Result) -> None:
+        """Take what a schedule made of a frame that is wanted."""
+        assert isinstance(result.picture, DecodedFrame)
+        noted = self._noted[result.picture]
+        before = self._before.get(tally.schedule.name)
+        self._before[tally.schedule.name] = result.labels
+        if noted.truth is None:
+            return
+        tally.scores.count(0, noted.truth, result.labels)
+        if noted.motion is not None and before is not None:
+            counts = consistent_pixels(result.labels, before, noted.motion, noted.truth)
+            tally.scores.count_consistency(0, counts)
+
+    @property
+    def schedules(self) -> tuple[Row, ...]:
+        """Every way to segment a video, with what it costs."""
+        if self._side_by_side is None or not _is_bundle(self._predictor):
+            return ()
+        macs, scale = self._predictor.macs, self._predictor.scale
+
+        def measured(name: str) -> tuple[float, float] | None:
+            scores = self.methods.get(name)
+            return None if scores is None else (scores.together, scores.consistency)
+
+        return (
+            *paper_rows(macs, scale, self._interval, measured),
+            *(row_of(each, macs, scale, lambda scores: scores.together) for each in self._side_by_side.tallies),
+        )
 
     def _labels(self, frame: MotionFrame) -> dict[str, Labels]:
         predictor, rgb = self._predictor, frame.rgb
@@ -213,7 +278,8 @@ class _Counting:
         if self._keyframe is not None:
             predictor.keyframe(self._keyframe.rgb)
             self._keyframe = None
-        found = {HR: predictor.hr(rgb), **self._lr_alone(rgb), AR: predictor.ar(rgb, frame.motion)}
+        hr = predictor.hr(rgb) if self._side_by_side is None else self._side_by_side.seen(frame.decoded).labels
+        found = {HR: hr, **self._lr_alone(rgb), AR: predictor.ar(rgb, frame.motion)}
         if ZERO_MOTION in self.methods:
             found[ZERO_MOTION] = predictor.ar(rgb, np.zeros_like(frame.motion))
         return found
@@ -231,16 +297,23 @@ class _Counting:
             )
         return np.asarray(self._index_of[labels])
 
-    def _compare(self, seen: _Seen, before: _Seen, truth: Labels, distance: int) -> None:
+    def _compare(self, seen: _Seen, before: _Seen, truth: Labels, distance: int) -> Motion | None:
+        """Count what keeps its label, and return the motion between the two."""
         motion = motion_between(seen.decoded, before.decoded)
         if motion is None:
-            return
+            return None
         for name, scores in self.methods.items():
             counts = consistent_pixels(seen.labels[name], before.labels[name], motion, truth)
             scores.count_consistency(distance, counts)
         if before.truth is not None:
             kept, compared = consistent_pixels(truth, before.truth, motion)
             self.truth_kept = self.truth_kept[0] + kept, self.truth_kept[1] + compared
+        return motion
+
+
+def _is_bundle(predictor: Predictor) -> TypeGuard[BundlePredictor]:
+    """Whether it is deployed as it is measured: schedules are."""
+    return isinstance(predictor, BundlePredictor)
 
 
 def _class_table(dataset: Dataset, predictor: Predictor) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,13 @@ from arseg_edge.datasets.sequence import LabelledSequence, read_image
 from arseg_edge.errors import DatasetError, SourceError
 from arseg_edge.evaluation.predictor import Frame
 from arseg_edge.operators import Chaining
-from arseg_edge.runtime.read_motion import MotionFrame, motion_frames, read_motion
+from arseg_edge.runtime.read_motion import GUARDS, MotionFrame, motion_frames
+from arseg_edge.runtime.schedule.adaptive import TiedFrame
+from arseg_edge.runtime.schedule.keyframes import Guards
 from arseg_edge.runtime.source.base import Source
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.open_source import open_source
+from arseg_edge.runtime.tied_frames import tied_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,41 +44,49 @@ class Clip:
     """Whether only the last frame was ever seen by a camera."""
     encoding: Encoding
 
-    def frames(self, shift: int, chaining: Chaining) -> Generator[tuple[int, MotionFrame], None, None]:
-        """Yield the frames from ``shift`` on with their index in the clip and their motion to the keyframe.
+    def frames(self, shift: int, chaining: Chaining) -> Generator[tuple[int, MotionFrame, TiedFrame], None, None]:
+        """Yield the frames from ``shift`` on: the index in the clip, motion to the keyframe, the tie to the one before.
 
         Raises:
             DatasetError: an image cannot be read; the video is shorter than the interval, or than its labels say.
             SourceError: the video cannot be read, or the encoder lost frames.
         """
+        interval = self.encoding.interval
         if isinstance(self.content, Path):
-            yield from self._video_frames(self.content, shift, chaining)
+            count = shift
+            with open_source(self.content) as source:
+                for frame, tied in frames_in_step(_From(source, shift), interval, chaining, guards=None):
+                    count = frame.index + 1
+                    yield frame.index, frame, tied
+            check_length(self.sequence.name, count, interval)
+            self.sequence.check_indices(count)
             return
         pictures = self.content[shift:]
         count = 0
         with tempfile.TemporaryDirectory(prefix="arseg-edge-") as folder:
             path = Path(folder) / "clip.mkv"
             encode_clip(map(_picture, pictures), path, self.encoding)
-            for frame in read_motion(path, self.encoding.interval, chaining, guards=None):
-                count += 1
-                yield shift + frame.index, frame
+            with open_source(path) as source:
+                for frame, tied in frames_in_step(source, interval, chaining, guards=None):
+                    count += 1
+                    yield shift + frame.index, frame, tied
         if count != len(pictures):
             raise SourceError(
                 f"sequence {self.sequence.name}: {count} of {len(pictures)} frames came back from "
                 f"{self.encoding.codec}: choose another codec"
             )
 
-    def _video_frames(
-        self, path: Path, shift: int, chaining: Chaining
-    ) -> Generator[tuple[int, MotionFrame], None, None]:
-        interval = self.encoding.interval
-        count = shift
-        with open_source(path) as source:
-            for frame in motion_frames(_From(source, shift), interval, chaining, guards=None):
-                count = frame.index + 1
-                yield frame.index, frame
-        check_length(self.sequence.name, count, interval)
-        self.sequence.check_indices(count)
+
+def frames_in_step(
+    source: Source, interval: int, chaining: Chaining, guards: Guards | None = GUARDS
+) -> Generator[tuple[MotionFrame, TiedFrame], None, None]:
+    """Decode a source that is open once, for the paper's schedule and for the adaptive one.
+
+    Raises: as ``read_motion``.
+    """
+    first, second = tee(source.frames())
+    frames = motion_frames(_Decoded(source, first), interval, chaining, guards=guards)
+    yield from zip(frames, tied_frames(_Decoded(source, second), "auto"), strict=True)
 
 
 def open_clip(sequence: LabelledSequence, encoding: Encoding) -> Clip:
@@ -105,12 +116,19 @@ def _picture(content: Path | Frame) -> Frame:
     return read_image(content) if isinstance(content, Path) else content
 
 
-class _From(Source):
+class _Decoded(Source):
+    """Frames of a source that are decoded already."""
+
+    def __init__(self, source: Source, frames: Iterator[DecodedFrame]) -> None:
+        self.name = source.name
+        self._frames = frames
+
+    def frames(self) -> Iterator[DecodedFrame]:
+        return self._frames
+
+
+class _From(_Decoded):
     """A source without its first frames."""
 
     def __init__(self, source: Source, first: int) -> None:
-        self.name = source.name
-        self._source, self._first = source, first
-
-    def frames(self) -> Iterator[DecodedFrame]:
-        return islice(self._source.frames(), self._first, None)
+        super().__init__(source, islice(source.frames(), first, None))

@@ -62,6 +62,19 @@ class Scores:
         return np.where(pixels > 0, 100 * right / np.maximum(pixels, 1), np.nan)
 
     @property
+    def agreement(self) -> float:
+        """The share of pixels with the right class over all frames at once; NaN where there were none."""
+        right, pixels = int(np.trace(self.confusion.sum(0))), int(self.pixels.sum())
+        return 100 * right / pixels if pixels else math.nan
+
+    def first(self, distances: int) -> Scores:
+        """Return the scores of the first distances alone."""
+        part = Scores(0, self.confusion.shape[-1])
+        part.confusion = self.confusion[:distances]
+        part.consistent, part.compared = self.consistent[:distances], self.compared[:distances]
+        return part
+
+    @property
     def consistency(self) -> float:
         """The share of pixels that keep their label from frame to frame; NaN where none could be compared."""
         compared = int(self.compared.sum())

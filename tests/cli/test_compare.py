@@ -16,17 +16,22 @@ BUNDLE = demo_bundle()
 def test_compare(arseg: Command, clip: Path) -> None:
     done = arseg("compare", clip, "--threads", "1")
     assert (done.code, done.err) == (0, "")
-    head, by_distance, by_class, times, reaches, advice = done.out.strip().split("\n\n")
+    head, by_distance, by_class, schedules, times, reaches, chosen, advice = done.out.strip().split("\n\n")
     assert head == f"demo.arseg on {clip}: {FRAMES} frames, 2 keyframes (first 1, intra 1)"
     _, _, *rows = (line.split() for line in by_distance.splitlines())
     assert [row[:2] for row in rows] == [["1", "2"], *([str(distance), "1"] for distance in range(2, 12))]
     assert all(80 < float(share) <= 100 for row in rows for share in row[2:4])
     assert by_class.splitlines()[2].startswith("sky")
+    row = schedules.splitlines()[2].split()
+    assert row[:6] == ["HR", "on", "every", "frame", "100.00", "100.0"]
     assert times.splitlines()[0].endswith("speed-up at interval 12")
     scale, interval, *_ = reaches.splitlines()[2].split()
     assert (scale, interval) == ("0.5", "12")
     assert "the video: its own keyframes come no further apart" in reaches
-    assert advice.startswith("this video calls for ")
+    assert [line.rpartition(" ")[0] for line in chosen.splitlines()] == [
+        f"for a {source} like this take --schedule" for source in ("file", "live source")
+    ]
+    assert advice.startswith("with --schedule paper this video calls for ")
 
 
 def test_compare_as_json(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
@@ -41,6 +46,17 @@ def test_compare_as_json(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
         # Nothing is compared on keyframes.
         assert branch["ar"]["agreement_by_distance"][0] is None
         assert all(0 <= share <= 100 for share in branch["lr"]["agreement_by_distance"][1:])
+    schedules = {each["name"]: each for each in facts["schedules"]}
+    assert [name for name in schedules if name.startswith("hr-every")] == [
+        f"hr-every-{k}-{sides}" for sides in ("one-side", "both-sides") for k in (2, 3, 4, 6, 12)
+    ]
+    for each in schedules.values():
+        assert set(each) == {"name", "agreement", "frames", "arithmetic", "consistency"}
+        assert 0 <= each["agreement"] <= 100
+        assert 0 <= each["consistency"] <= 100
+    assert schedules["hr"]["agreement"] == 100
+    assert schedules["ar"]["frames"] == {"hr": round(1 / 6, 4), "lr": round(5 / 6, 4), "moved": 0}
+    assert {facts["advice"]["file"], facts["advice"]["live"]} <= {"adaptive", "paper"}
     assert facts["advice"]["threshold"] == 90
     assert [reach["scale"] for reach in facts["advice"]["reaches"]] == [0.5, 0.3]
 
@@ -50,7 +66,8 @@ def test_an_agreement_that_nothing_reaches(arseg: Command, clip: Path) -> None:
     assert done.code == 0
     assert "the LR scale: 9" in done.out
     assert done.out.splitlines()[-1] == (
-        "this video calls for HR on every frame: nothing faster agrees with it on 99.9 % of the pixels"
+        "with --schedule paper this video calls for HR on every frame: "
+        "nothing faster agrees with it on 99.9 % of the pixels"
     )
 
 

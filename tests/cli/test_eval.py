@@ -29,7 +29,7 @@ def test_eval(arseg: Command, street: Path) -> None:
     # Of no model that is named: the demo model.
     done = arseg("eval", street, *FAST, "--zero-motion", "--bitrate", "3000000", "--frame-rate", "24")
     assert done.code == 0
-    head, by_distance, by_class, consistency = done.out.strip().split("\n\n")
+    head, by_distance, by_class, schedules, consistency = done.out.strip().split("\n\n")
     assert head == (
         "demo.arseg (LR 0.5) on CamVid val: 1 sequences, interval 4, 2 alignments; libx264, 3 Mbit/s at 24 frames/s"
     )
@@ -44,6 +44,16 @@ def test_eval(arseg: Command, street: Path) -> None:
     np.testing.assert_allclose(scores["mean 1 to 3"], columns[1:].mean(0), atol=0.01)
     assert min(scores["mean 0 to 3"]) > 40
     assert "cyclist" in by_class
+    header, _, *lines, note = schedules.splitlines()
+    assert header.split() == ["schedule", "mIoU", "frames:", "HR", "LR", "moved", "arithmetic", "consistency"]
+    assert lines[0].split()[4:6] == [f"{scores['all frames at once'][0]:.2f}", "100.0"]
+    assert [line[:34].strip() for line in lines[2:]] == [
+        "AR (paper)",
+        *(f"HR every {k}, moved from {sides}" for sides in ("one side", "both sides") for k in (2, 3, 4)),
+        "adaptive, live",
+        "adaptive, file",
+    ]
+    assert note.startswith("arithmetic: ")
     assert consistency.startswith("temporal consistency of the truth itself: 9")
     # No bar where there is no terminal.
     assert done.err.splitlines()[-1] == "[2/2] done"
@@ -69,6 +79,19 @@ def test_eval_as_json(arseg: Command, street: Path) -> None:
         assert len(scores["miou_by_distance"]) == 4
         assert scores["miou_mean"] == pytest.approx(np.mean(scores["miou_by_distance"]), abs=0.002)
         assert len(scores["iou_by_class"]) == 11
+    schedules = {each["name"]: each for each in facts["schedules"]}
+    assert list(schedules)[:3] == ["hr", "lr", "ar"]
+    for name in ("hr", "lr", "ar"):
+        assert schedules[name]["miou"] == facts["methods"][name]["miou_together"]
+        assert schedules[name]["consistency"] == facts["methods"][name]["consistency"]
+    for each in schedules.values():
+        assert set(each) == {"name", "miou", "frames", "arithmetic", "consistency"}
+        assert sum(each["frames"].values()) == pytest.approx(1, abs=1e-3)
+    # 13 frames from one alignment, 11 from the other.
+    assert schedules["hr-every-3-one-side"]["frames"] == {"hr": round((5 + 4) / 24, 4), "lr": 0, "moved": 0.625}
+    assert schedules["hr-every-3-one-side"]["arithmetic"] == 0.375
+    live = schedules["adaptive-live"]
+    assert live["frames"]["hr"] < live["arithmetic"] < live["frames"]["hr"] + live["frames"]["lr"]
 
 
 def test_classes_without_a_pixel_are_named(arseg: Command, tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.evaluation.advice import AGREEMENT, advise
 from arseg_edge.evaluation.agreement import Branch, Comparison, compare
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
+from arseg_edge.evaluation.schedules import Row
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.evaluation.stream_times import StreamTimes
 from arseg_edge.palette import ClassSet
 from arseg_edge.runtime import read_motion
 
 BUNDLE = demo_bundle()
+PAPER = {"schedule": "paper"}
 
 
 def predictors(bundle: Path) -> list[BundlePredictor]:
@@ -80,6 +82,27 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         compare(predictors(BUNDLE), single, longest=4)
 
 
+def test_schedules_against_deployed_streams(tmp_path: Path) -> None:
+    video = street_clip(tmp_path / "street.mp4", 15)
+    found = compare(predictors(BUNDLE), str(video), longest=12)
+    rows = {row.name: row for row in found.schedules}
+    with arseg_edge.load(BUNDLE, threads=1, interval=1, schedule="paper") as segmenter:
+        hr = [each.labels for each in segmenter.stream(video)]
+    for name, settings in (("adaptive-file", {}), ("adaptive-live", {"lookahead": False}), ("ar", PAPER)):
+        with arseg_edge.load(BUNDLE, threads=1, **settings) as segmenter:  # type: ignore[arg-type]
+            results = list(segmenter.stream(video))
+        agreement = [100 * (each.labels == labels).mean() for each, labels in zip(results, hr, strict=True)]
+        if name == "ar":
+            # Each distance counts alike, whatever the end of the video leaves out.
+            by_distance = [[agreement[each.index] for each in results if each.distance == d] for d in range(12)]
+            assert rows[name].score == pytest.approx(np.mean([np.mean(each) for each in by_distance]))
+            continue
+        assert rows[name].score == pytest.approx(np.mean(agreement))
+        shares = [np.mean([each.branch == branch for each in results]) for branch in ("hr", "lr", "moved")]
+        assert rows[name].branches == pytest.approx(shares)
+    assert rows["adaptive-file"].consistency > rows["hr"].consistency > rows["lr"].consistency
+
+
 # What is made of it
 
 
@@ -92,13 +115,15 @@ def scores(*agreement: float) -> Scores:
     return made
 
 
-def comparison(*branches: Branch, ar: dict[float, float], stretches: tuple[int, ...] = (100,)) -> Comparison:
+def comparison(
+    *branches: Branch, ar: dict[float, float], stretches: tuple[int, ...] = (100,), rows: tuple[Row, ...] = ()
+) -> Comparison:
     longest = branches[0].ar.confusion.shape[0]
     counted = branches[0].ar.pixels // 1000
     classes = ClassSet(("a", "b"), ((0, 0, 0), (1, 1, 1)))
     return Comparison(
         "b.arseg", "v.mp4", classes, 4, longest, sum(stretches), {}, stretches, tuple(counted.tolist()), branches,
-        StreamTimes(100.0, ar),
+        StreamTimes(100.0, ar), rows,
     )  # fmt: skip
 
 
@@ -153,3 +178,31 @@ def test_the_faster_scale_wins_with_the_interval_that_it_allows() -> None:
 def test_where_ar_is_no_faster_hr_runs() -> None:
     advice = advise(comparison(Branch(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 110.0}))
     assert (advice.scale, advice.interval, advice.speedup) == (None, 1, 1.0)
+
+
+def row(name: str, agreement: float, arithmetic: float) -> Row:
+    return Row(name, name, agreement, (0.0, 0.0, 1.0), arithmetic, 99.0)
+
+
+@pytest.mark.parametrize(
+    ("adaptive", "paper", "chosen"),
+    [
+        ((97, 0.1), (96, 0.4), "adaptive"),
+        ((91, 0.1), (96, 0.4), "adaptive"),
+        ((97, 0.5), (96, 0.4), "paper"),
+        ((89, 0.1), (96, 0.4), "paper"),
+        ((80, 0.1), (85, 0.4), "paper"),
+        ((85, 0.5), (80, 0.4), "adaptive"),
+    ],
+)
+def test_the_schedule_is_the_cheaper_that_agrees(
+    adaptive: tuple[float, float], paper: tuple[float, float], chosen: str
+) -> None:
+    rows = (row("ar", *paper), row("adaptive-file", *adaptive), row("adaptive-live", 99, 0.3))
+    advice = advise(comparison(Branch(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 20.0}, rows=rows))
+    assert (advice.file, advice.live) == (chosen, "adaptive")
+
+
+def test_no_schedule_without_rows() -> None:
+    advice = advise(comparison(Branch(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 20.0}))
+    assert (advice.file, advice.live) == (None, None)

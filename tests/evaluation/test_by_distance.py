@@ -166,7 +166,7 @@ def test_report_as_json(tmp_path: Path) -> None:
     assert facts == {
         "model": "painted", "scale": 0.5, "dataset": "painted", "sequences": 1, "encoded": 1, "codec": "libx264",
         "bit_rate": 500_000, "frame_rates": [10.0], "interval": 4, "shifts": [0, 2],
-        "absent_classes": [],
+        "absent_classes": [], "schedules": [],
         "labelled_pixels_by_distance": [2 * 56 * 96, 0, 2 * 56 * 96, 0],
     }  # fmt: skip
     assert set(methods) == {"hr", "lr", "ar"}
@@ -253,4 +253,15 @@ def test_the_sample_street_against_a_loop_written_out(tmp_path: Path) -> None:
     for (name, distance), each in pairs.items():
         assert report.methods[name].by_distance[distance] == pytest.approx(np.mean(naive_scores(each)))
     assert report.methods["hr"].mean > report.methods["lr"].mean
+    rows = {row.name: row for row in report.schedules}
+    assert rows["ar"].score == report.methods["ar"].together
+    for name, settings in (("adaptive-file", {}), ("adaptive-live", {"lookahead": False})):
+        with arseg_edge.load(bundle, threads=1, interval=interval, **settings) as segmenter:  # type: ignore[arg-type]
+            results = list(segmenter.stream(video))
+        shares = [np.mean([each.branch == branch for each in results]) for branch in ("hr", "lr", "moved")]
+        assert rows[name].branches == pytest.approx(shares)
+        labelled = [(truth[each.index], each.labels) for each in results if each.index in labels]
+        assert rows[name].score == pytest.approx(np.mean(naive_scores(labelled)))
+    # Labels that are moved along are steadier than those that are made anew.
+    assert rows["adaptive-file"].consistency > rows["hr"].consistency > rows["lr"].consistency
     assert 90 < report.truth_consistency < 100

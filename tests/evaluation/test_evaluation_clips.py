@@ -40,7 +40,7 @@ def sequence_of(frames: tuple[Path, ...] | Path, *labelled: int) -> LabelledSequ
 
 
 def read(clip: Clip, shift: int) -> list[tuple[int, MotionFrame]]:
-    return list(clip.frames(shift, "subpixel"))
+    return [(index, frame) for index, frame, _ in clip.frames(shift, "subpixel")]
 
 
 def image(path: Path) -> NDArray[np.uint8]:

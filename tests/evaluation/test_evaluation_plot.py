@@ -25,7 +25,7 @@ def report(hr: int) -> EvaluationReport:
     methods["hr"].confusion[0] = [[hr, 100 - hr], [0, 100]]
     classes = ClassSet(("road", "car"), ((0, 0, 0), (1, 1, 1)))
     return EvaluationReport(
-        "m.arseg", 0.5, "street", 1, 1, Encoding(), (Fraction(15),), (0,), classes, methods, (), float("nan")
+        "m.arseg", 0.5, "street", 1, 1, Encoding(), (Fraction(15),), (0,), classes, methods, (), float("nan"), ()
     )
 
 
