@@ -20,15 +20,25 @@ from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.manifest import Macs
 from arseg_edge.results import Branch, Result
-from arseg_edge.runtime.adaptive import ready_groups
+from arseg_edge.runtime.adaptive import ready_group
 from arseg_edge.runtime.inference.networks import Frame, Motion, Size
 from arseg_edge.runtime.labels.seen import Seen
-from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, Group, OneSide, ScheduledFrame, TiedFrame
-from arseg_edge.runtime.segmenter import LOOKS
+from arseg_edge.runtime.schedule.adaptive import (
+    TOLERANCE,
+    BothSides,
+    Group,
+    OneSide,
+    ScheduledFrame,
+    TiedFrame,
+)
+from arseg_edge.runtime.segmenter import LOOKS, one_side_interval
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 EVERY: Final = (2, 3, 4, 6, 12)
 """The HR network sees a frame every so many, in the schedules that take nothing else into account."""
+
+LR_EVERY: Final = 3
+"""Frames, where the LR network is asked for."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,8 @@ def schedules(interval: int) -> tuple[Schedule, ...]:
     return (
         *(Schedule(f"hr-every-{k}-one-side", f"HR every {k}, moved from one side", k, 1.0, False) for k in every),
         *(Schedule(f"hr-every-{k}-both-sides", f"HR every {k}, moved from both sides", k, 1.0, True) for k in every),
-        Schedule(ADAPTIVE_LIVE, "adaptive, live", interval, TOLERANCE, False, LOOKS),
+        Schedule("adaptive-live-lr", f"adaptive, live, LR every {LR_EVERY}", interval, TOLERANCE, False, LR_EVERY),
+        Schedule(ADAPTIVE_LIVE, "adaptive, live", one_side_interval(interval), TOLERANCE, False, LOOKS),
         Schedule(ADAPTIVE_FILE, "adaptive, file", interval, TOLERANCE, True),
     )
 
@@ -233,12 +244,12 @@ class _Lane:
         """Yield the results that are wanted, and perhaps more."""
         self.tally.frames.update(frame.branch for frame in group)
         needed = tuple(frame for frame in group if wanted is None or self._is_needed(frame, wanted))
-        for ready in ready_groups([needed], lambda frame: self._predictor.picture(frame.tied.decoded)):
-            if self._recorded is not None:
-                self._recorded.frame = next((each.tied.decoded for each in needed if each.branch == "hr"), None)
-            for result in self._runner.run(ready):
-                if wanted is None or _any_between(wanted, result.index, result.index + 1):
-                    yield result
+        ready = ready_group(needed, lambda frame: self._predictor.picture(frame.tied.decoded))
+        if self._recorded is not None:
+            self._recorded.frame = next((each.tied.decoded for each in needed if each.branch == "hr"), None)
+        for result in self._runner.run(ready):
+            if wanted is None or _any_between(wanted, result.index, result.index + 1):
+                yield result
 
     def _is_needed(self, frame: ScheduledFrame, wanted: Sequence[int]) -> bool:
         """Whether a frame that is wanted is this one or may draw on it."""

@@ -50,6 +50,7 @@ def test_eval(arseg: Command, street: Path) -> None:
     assert [line[:34].strip() for line in lines[2:]] == [
         "AR (paper)",
         *(f"HR every {k}, moved from {sides}" for sides in ("one side", "both sides") for k in (2, 3, 4)),
+        "adaptive, live, LR every 3",
         "adaptive, live",
         "adaptive, file",
     ]
@@ -90,7 +91,7 @@ def test_eval_as_json(arseg: Command, street: Path) -> None:
     # 13 frames from one alignment, 11 from the other.
     assert schedules["hr-every-3-one-side"]["frames"] == {"hr": round((5 + 4) / 24, 4), "lr": 0, "moved": 0.625}
     assert schedules["hr-every-3-one-side"]["arithmetic"] == 0.375
-    live = schedules["adaptive-live"]
+    live = schedules["adaptive-live-lr"]
     assert live["frames"]["hr"] < live["arithmetic"] < live["frames"]["hr"] + live["frames"]["lr"]
 
 

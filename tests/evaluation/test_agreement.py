@@ -22,7 +22,6 @@ from arseg_edge.palette import ClassSet
 from arseg_edge.runtime import read_motion
 
 BUNDLE = demo_bundle()
-PAPER = {"schedule": "paper"}
 
 
 def predictors(bundle: Path) -> list[BundlePredictor]:
@@ -88,7 +87,13 @@ def test_schedules_against_deployed_streams(tmp_path: Path) -> None:
     rows = {row.name: row for row in found.schedules}
     with arseg_edge.load(BUNDLE, threads=1, interval=1, schedule="paper") as segmenter:
         hr = [each.labels for each in segmenter.stream(video)]
-    for name, settings in (("adaptive-file", {}), ("adaptive-live", {"lookahead": False}), ("ar", PAPER)):
+    deployed = {
+        "adaptive-file": {},
+        "adaptive-live": {"lookahead": False},
+        "adaptive-live-lr": {"lookahead": False, "lr_every": 3},
+        "ar": {"schedule": "paper"},
+    }
+    for name, settings in deployed.items():
         with arseg_edge.load(BUNDLE, threads=1, **settings) as segmenter:  # type: ignore[arg-type]
             results = list(segmenter.stream(video))
         agreement = [100 * (each.labels == labels).mean() for each, labels in zip(results, hr, strict=True)]

@@ -255,8 +255,13 @@ def test_the_sample_street_against_a_loop_written_out(tmp_path: Path) -> None:
     assert report.methods["hr"].mean > report.methods["lr"].mean
     rows = {row.name: row for row in report.schedules}
     assert rows["ar"].score == report.methods["ar"].together
-    for name, settings in (("adaptive-file", {}), ("adaptive-live", {"lookahead": False})):
-        with arseg_edge.load(bundle, threads=1, interval=interval, **settings) as segmenter:  # type: ignore[arg-type]
+    deployed = {
+        "adaptive-file": {"interval": interval},
+        "adaptive-live": {"interval": interval // 2, "lookahead": False},
+        "adaptive-live-lr": {"interval": interval, "lookahead": False, "lr_every": 3},
+    }
+    for name, settings in deployed.items():
+        with arseg_edge.load(bundle, threads=1, **settings) as segmenter:  # type: ignore[arg-type]
             results = list(segmenter.stream(video))
         shares = [np.mean([each.branch == branch for each in results]) for branch in ("hr", "lr", "moved")]
         assert rows[name].branches == pytest.approx(shares)
