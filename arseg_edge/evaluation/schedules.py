@@ -55,6 +55,16 @@ class Schedule:
     looks: int | None = None
     """Without look-ahead: the LR network sees a frame at least every so many; None: there is none."""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How a segmenter is told, beside the interval."""
+        return {
+            "schedule": "adaptive",
+            "tolerance": self.tolerance,
+            "lookahead": self.lookahead,
+            "looks": self.looks,
+        }
+
     def groups(self, frames: Iterable[TiedFrame]) -> Iterator[Group]:
         """Schedule frames."""
         if self.lookahead:

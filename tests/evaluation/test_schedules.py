@@ -52,8 +52,7 @@ def replayed(
 
 
 def deployed(network: BundlePredictor, clip: Path, schedule: Schedule) -> list[Result]:
-    settings = {"tolerance": schedule.tolerance, "lookahead": schedule.lookahead, "looks": schedule.looks}
-    return list(network.stream(clip, schedule.interval, schedule="adaptive", **settings))
+    return list(network.stream(clip, schedule.interval, **schedule.settings))
 
 
 @pytest.mark.parametrize(("bundle", "size"), [("tiny", None), ("demo", None), ("tiny", (180, 240)), ("format 1", None)])
