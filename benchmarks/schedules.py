@@ -5,8 +5,8 @@
 
 HR on every frame, LR alone, and AR as in the paper stand beside HR every so many frames with labels moved along
 between, from one side (as live) and from both (as of a file), and the adaptive schedule. Accuracy is that of
-``arseg-edge eval``: over all alignments of the keyframes to the labels, or as many as ``--shifts`` says. Times are those
-of whole streams from the first frame to the last, of the first sequence at the first alignment; the ways take turns in
+``arseg-edge eval``: over all alignments of the keyframes to the labels, or as many as ``--shifts`` says. Times are of
+whole streams from the first frame to the last, of the first sequence at the first alignment; the ways take turns in
 every round, and the medians count. A second picture beside the first shows mIoU against time then.
 """
 
