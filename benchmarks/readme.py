@@ -55,6 +55,7 @@ LARGE_FRAMES = 61
 HR_ALONE = "HR on every frame"
 ROWS = {
     HR_ALONE: HR,
+    f"HR every {OFTEN} frames, its labels moved on to the others": moved_every(OFTEN),
     f"HR every {INTERVAL} frames, its labels moved on to the others": moved_every(INTERVAL),
     f"HR every {INTERVAL} frames, LR and CReFF on the others (`paper`)": PAPER,
     "`adaptive`, live": LIVE,
