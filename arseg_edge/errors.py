@@ -37,12 +37,12 @@ class ArsegError(Exception):
         return " ".join(str(argument) for argument in self.args)
 
 
-def reason_of(error: Exception, longest: int = 200) -> str:
+def reason_of(error: Exception, longest: int = 300) -> str:
     """Return what another library's error says, for a message of ours: one short line that can be printed.
 
-    Libraries show what a file holds, and that may be anything.
+    Libraries show what a file holds, and that may be anything; where one says nothing, its error's class says it.
     """
-    text = " ".join(str(error).split())[:longest]
+    text = " ".join(str(error).split())[:longest] or type(error).__name__
     return text if text.isprintable() else ascii(text)[1:-1][:longest]
 
 

@@ -23,8 +23,9 @@ from arseg_edge.datasets.encode import Encoding
 from arseg_edge.evaluation.confusion import confusion_matrix, mean_iou
 from arseg_edge.export.checkpoint import load_ar, load_hr, read_checkpoint
 from arseg_edge.export.families import find_family
-from arseg_edge.export.models.resizing import lr_size, resize
+from arseg_edge.export.models.resizing import resize
 from arseg_edge.export.operators.motion_warp import motion_warp
+from arseg_edge.lr_size import lr_size
 from arseg_edge.training.cache import PairCache, PairSettings, make_pairs
 from arseg_edge.training.losses import score_pixels
 from arseg_edge.training.lr import FusionSettings, fuse

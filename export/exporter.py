@@ -41,13 +41,13 @@ from arseg_edge.export.half_weights import store_half
 from arseg_edge.export.head import head_of
 from arseg_edge.export.macs import count_macs
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
-from arseg_edge.export.models.resizing import lr_size
 from arseg_edge.export.onnx_file import OLDEST_ONNXRUNTIME, to_onnx
 from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
 from arseg_edge.export.own_forward import check_forward
 from arseg_edge.export.parity import ExportedNetwork, compare, golden_clip, parity_tolerance, refuse_beyond_tolerance
 from arseg_edge.export.untrained import untrained_ar
+from arseg_edge.lr_size import lr_size
 from arseg_edge.manifest import (
     FORMAT_VERSION,
     ClassInfo,

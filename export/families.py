@@ -13,7 +13,7 @@ from typing import Any, TypedDict, cast
 import torch
 from torch import nn
 
-from arseg_edge.errors import UsageError
+from arseg_edge.errors import UsageError, reason_of
 from arseg_edge.export.models import CReFF, FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.bise18 import Bise18
 from arseg_edge.export.models.camvid_psp18 import CamvidPsp18
@@ -214,10 +214,9 @@ def _imported(name: str) -> Family:
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:  # whatever a module of somebody's own raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UsageError(
-            f"family {name!r}: {module_name} cannot be imported ({reason}): name it as package.module:attribute, from "
-            "the folder that the package is in"
+            f"family {name!r}: {module_name} cannot be imported ({reason_of(error)}): name it as "
+            "package.module:attribute, from the folder that the package is in"
         ) from error
     for part in attribute.split("."):
         found = getattr(found, part, None)

@@ -60,7 +60,7 @@ def put_nonkeyframe_ends(graph: onnx.GraphProto, family: Family, scale: float) -
 def lr_size_nodes(graph: onnx.GraphProto, scale: float) -> list[onnx.NodeProto]:
     """Return the nodes that make ``lr_size`` of ``frame_size``; the scale is put into the graph.
 
-    In double precision and cut off, as ``models/resizing.py`` has it: 0.7 of 60 is 42, which single precision misses.
+    In double precision and cut off, as ``lr_size.py`` has it: 0.7 of 60 is 42, which single precision misses.
     """
     graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float64), "lr_scale"))
     return [

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
-from arseg_edge.export.models.resizing import Size, lr_size
+from arseg_edge.export.models.resizing import Size
+from arseg_edge.lr_size import lr_size
 from arseg_edge.manifest import Macs
 
 

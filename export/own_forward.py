@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from arseg_edge.errors import ParityError, UsageError
+from arseg_edge.errors import ParityError, UsageError, reason_of
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
@@ -50,10 +50,9 @@ def forward_labels(family: Family, network: SegmentationNetwork, image: Tensor) 
     try:
         result: Any = module(image)
     except Exception as error:  # whatever a network of somebody's own raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UsageError(
             f"{family.name}: {type(module).__name__}.forward fails on an image of {image.shape[2]}x{image.shape[3]} "
-            f"({reason}): repair it, since its labels are compared with the bundle's, or remove it"
+            f"({reason_of(error)}): repair it, since its labels are compared with the bundle's, or remove it"
         ) from error
     if isinstance(result, Mapping):
         result = result.get("out", next(iter(result.values()), None))

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arseg_edge.bundle import KEYFRAME
-from arseg_edge.errors import OperatorError, ParityError
+from arseg_edge.errors import OperatorError, ParityError, reason_of
 from arseg_edge.export.clips import Clip, other_size
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
-from arseg_edge.export.models.resizing import lr_size, resize
+from arseg_edge.export.models.resizing import resize
 from arseg_edge.export.operators.segmentation_labels import resize_logits
 from arseg_edge.export.own_forward import forward_labels, normalised
 from arseg_edge.golden import FORWARD, Expected, GoldenClip, samples_of
+from arseg_edge.lr_size import lr_size
 from arseg_edge.manifest import LowResolution, ParityFigure
 
 TOLERANCE = 1e-3
@@ -231,7 +232,7 @@ def run_graph(session: onnxruntime.InferenceSession, **inputs: NDArray[Any]) -> 
 
 
 def _one_line(what: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:300]
+    reason = reason_of(error)
     return f"{what} ({reason}): export for a fixed size, or use other operations in the network"
 
 

@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import Bundle
-from arseg_edge.errors import BundleError, OperatorError
+from arseg_edge.errors import BundleError, OperatorError, reason_of
 from arseg_edge.evaluation.predictor import Frame, Labels, Motion
 from arseg_edge.operators import Chaining
 from arseg_edge.palette import ClassSet
@@ -21,7 +21,7 @@ from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
-from arseg_edge.runtime.inference.sessions import open_session, short_reason
+from arseg_edge.runtime.inference.sessions import open_session
 from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
@@ -152,7 +152,7 @@ class BundlePredictor:
             (labels,) = self._head.run(["labels"], {"lr_feature": feature, "labels_size": labels_size})
         except Exception as error:
             raise OperatorError(
-                f"{self.name}: ONNX Runtime failed ({short_reason(error)}): try `arseg-edge verify` on it"
+                f"{self.name}: ONNX Runtime failed ({reason_of(error)}): try `arseg-edge verify` on it"
             ) from error
         return np.asarray(labels[0], np.uint8)
 

@@ -14,8 +14,9 @@ from arseg_edge.export.checkpoint import Source, family_of, load_ar, load_hr, re
 from arseg_edge.export.families import Family
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
 from arseg_edge.export.models import FusionNetwork
-from arseg_edge.export.models.resizing import Size, lr_size
+from arseg_edge.export.models.resizing import Size
 from arseg_edge.export.operators import normalize_image, segmentation_labels
+from arseg_edge.lr_size import lr_size
 from arseg_edge.operators import Chaining
 from arseg_edge.runtime.motion.agreement import fitting
 from arseg_edge.runtime.schedule.keyframes import INTERVAL

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
-from arseg_edge.export.models.resizing import lr_size, resize
+from arseg_edge.export.models.resizing import resize
 from arseg_edge.export.operators.motion_warp import motion_warp
 from arseg_edge.export.untrained import start_fusion
+from arseg_edge.lr_size import lr_size
 from arseg_edge.training.batches import Batch
 from arseg_edge.training.cache import PairCache
 from arseg_edge.training.loop import Precision, autocast

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from arseg_edge.errors import CheckpointError
+from arseg_edge.errors import CheckpointError, reason_of
 from arseg_edge.whole_files import replace_file
 
 
@@ -54,10 +54,9 @@ class State:
                 self.average.load_state_dict(held["average"])
             return held["step"], [Row(**row) for row in held["rows"]], held["sums"]
         except Exception as error:  # damaged files make torch.load raise anything
-            reason = " ".join(str(error).split())[:120]
             raise CheckpointError(
-                f"{self.path} is not the state of this run ({reason}): choose another folder, or remove the file to "
-                "start again"
+                f"{self.path} is not the state of this run ({reason_of(error, 120)}): choose another folder, or remove "
+                "the file to start again"
             ) from error
 
     def save(self, step: int, rows: list[Row], sums: Mapping[str, float]) -> None:

@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from arseg_edge.errors import OperatorError
+from arseg_edge.errors import OperatorError, reason_of
 from arseg_edge.export.models.creff import CReFF
 
 
@@ -51,10 +51,9 @@ def feature_of(network: SegmentationNetwork, image: Tensor) -> Tensor:
     try:
         return network.feature(image)
     except Exception as error:  # whatever a network of somebody's own raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise OperatorError(
-            f"{type(network).__name__}.feature fails on an image of {image.shape[2]}x{image.shape[3]} ({reason}): "
-            "let it take every size, or export for a fixed one"
+            f"{type(network).__name__}.feature fails on an image of {image.shape[2]}x{image.shape[3]} "
+            f"({reason_of(error)}): let it take every size, or export for a fixed one"
         ) from error
 
 

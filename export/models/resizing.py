@@ -1,11 +1,7 @@
-"""Bilinear resizing, and the size of the low-resolution image."""
+"""Bilinear resizing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,16 +19,3 @@ def enlarge(x: Tensor, factor: int, mode: str = "bilinear") -> Tensor:
     h, w = x.shape[-2:]
     # A size rather than a scale factor: its symbols stay whole numbers.
     return F.interpolate(x, size=(factor * h, factor * w), mode=mode)
-
-
-def lr_size(height: int, width: int, scale: float) -> Size:
-    """Return the size of the low-resolution image for a frame of ``height`` × ``width`` pixels.
-
-    As the published models were trained: ``int(height * scale)`` in double precision. That is not
-    the product on paper: a height of 720 at 0.7 gives 503.
-
-    >>> lr_size(720, 960, 0.7)
-    (503, 672)
-    """
-    truncate = cast(Callable[[float], int], torch.sym_int)  # which takes symbols too
-    return truncate(height * scale), truncate(width * scale)

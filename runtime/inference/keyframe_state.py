@@ -20,11 +20,6 @@ class KeyframeState:
         self._feature: onnxruntime.OrtValue | None = None
         self._size = (0, 0)
 
-    @property
-    def has_keyframe(self) -> bool:
-        """Whether a keyframe's feature is there for other frames to use."""
-        return self._feature is not None
-
     def forget(self) -> None:
         """Let go of the keyframe's feature."""
         self._feature = None

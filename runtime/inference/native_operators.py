@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from arseg_edge.errors import reason_of
 from arseg_edge.runtime.inference.providers import Provider
 from arseg_edge.runtime.native import NativeState, library_path, state, warn_once
 
@@ -41,6 +42,6 @@ def _refusal(path: Path) -> str:
     try:
         onnxruntime.SessionOptions().register_custom_ops_library(str(path))
     except Exception as error:  # onnxruntime's own classes are not part of its interface
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         return f"is refused by ONNX Runtime {onnxruntime.__version__} ({reason}): update onnxruntime"
     return ""

@@ -16,11 +16,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
-from arseg_edge.errors import OperatorError, SequenceError
+from arseg_edge.errors import OperatorError, SequenceError, reason_of
+from arseg_edge.lr_size import lr_size
 from arseg_edge.manifest import Manifest
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first_that_loads
-from arseg_edge.runtime.inference.sessions import open_session, short_reason
+from arseg_edge.runtime.inference.sessions import open_session
 from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.agreement import fitting, resized
 
@@ -65,7 +66,7 @@ class Networks:
 
     def lr_size(self, frame_size: Size) -> Size:
         """Return the size that the LR network runs at beside a keyframe of ``frame_size``."""
-        return int(frame_size[0] * self.scale), int(frame_size[1] * self.scale)
+        return lr_size(*frame_size, self.scale)
 
     def run_keyframe(
         self, frame: Frame, labels_size: Size, place: onnxruntime.OrtValue | None = None, *, logits: bool = False
@@ -228,5 +229,5 @@ def _as_operator_error(member: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise OperatorError(
-            f"{member}: ONNX Runtime failed ({short_reason(error)}): try `arseg-edge verify` on this bundle"
+            f"{member}: ONNX Runtime failed ({reason_of(error)}): try `arseg-edge verify` on this bundle"
         ) from error

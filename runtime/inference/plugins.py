@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import onnxruntime
 
-from arseg_edge.errors import ProviderError
+from arseg_edge.errors import ProviderError, reason_of
 
 PREFIX: Final = "onnxruntime-ep-"
 """How the packages' names begin; the rest is the provider's short name."""
@@ -72,7 +72,7 @@ def plugin_devices(plugin: Plugin) -> tuple[str, tuple[Any, ...]]:
             if offered:
                 return name, tuple(offered)
     except Exception as error:  # whatever a package or its libraries throw
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         raise ProviderError(f"{plugin.package} {plugin.version} does not load ({reason}): install it again") from error
     raise ProviderError(
         f"{plugin.package} {plugin.version} offers no device on this machine: use another provider, such as cpu"

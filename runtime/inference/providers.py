@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import onnxruntime
 
-from arseg_edge.errors import ProviderError, UsageError
+from arseg_edge.errors import ProviderError, UsageError, reason_of
 from arseg_edge.runtime.inference.plugins import Plugin, device_type, find_plugin, plugin_devices
 
 CPU: Final = "CPUExecutionProvider"
@@ -120,9 +120,8 @@ class Provider:
             raise
         except Exception as error:
             if self.name != CPU and self.name.removesuffix(_SUFFIX) in str(error):
-                reason = " ".join(str(error).split())[:300]
                 raise ProviderError(
-                    f"{self.name} does not load ({reason}): see `arseg-edge doctor`, or use --provider cpu"
+                    f"{self.name} does not load ({reason_of(error)}): see `arseg-edge doctor`, or use --provider cpu"
                 ) from error
             raise
         check_loaded(self, session)
@@ -172,9 +171,9 @@ def first_that_loads(
         except ProviderError as error:
             if position == len(named) - 1:
                 raise
-            reason = " ".join(str(error).split())[:400]
             warnings.warn(
-                f"provider {_name_of(each)} cannot be used, trying {_name_of(named[position + 1])}: {reason}",
+                f"provider {_name_of(each)} cannot be used, trying {_name_of(named[position + 1])}: "
+                f"{reason_of(error, 400)}",
                 ProviderFallbackWarning,
                 stacklevel=3,
             )

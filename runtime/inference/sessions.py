@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
-from arseg_edge.errors import ArsegError, OperatorError
+from arseg_edge.errors import ArsegError, OperatorError, reason_of
 from arseg_edge.runtime.inference.providers import Provider
 
 
@@ -33,7 +33,8 @@ def open_session(
     options.log_severity_level = 3
     # The decoder shares the cores: threads that spin between operators would take its time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A planned block would come on top of what the arena keeps from the first, unplanned run.
+    # Of later runs ONNX Runtime would plan the memory as one block, and take it beside what the first, which had no
+    # plan yet, keeps: twice the memory.
     options.enable_mem_pattern = False
     if library is not None:
         options.register_custom_ops_library(str(library))
@@ -43,7 +44,7 @@ def open_session(
         raise
     except Exception as error:
         raise OperatorError(
-            f"{name}: ONNX Runtime {onnxruntime.__version__} does not load it ({short_reason(error)}): "
+            f"{name}: ONNX Runtime {onnxruntime.__version__} does not load it ({reason_of(error)}): "
             "update onnxruntime, or export the bundle again"
         ) from error
 
@@ -51,8 +52,3 @@ def open_session(
 def feeds_of(session: onnxruntime.InferenceSession, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return those of ``values`` that the graph takes: one of format 1 takes no sizes."""
     return {each.name: values[each.name] for each in session.get_inputs() if each.name in values}
-
-
-def short_reason(error: Exception) -> str:
-    """Return what ONNX Runtime says, as one line of bounded length."""
-    return " ".join(str(error).split())[:300]

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import onnxruntime
 
-from arseg_edge.errors import ArsegError
+from arseg_edge.errors import ArsegError, reason_of
 from arseg_edge.onnx_bytes import tiny_model
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
 from arseg_edge.runtime.inference.native_operators import operators_state
@@ -19,6 +19,7 @@ from arseg_edge.runtime.inference.plugins import installed_plugins
 from arseg_edge.runtime.inference.providers import AZURE, CPU, CUDA, first_that_loads
 from arseg_edge.runtime.motion.vectors import VECTOR_CODECS
 from arseg_edge.runtime.native import NativeState
+from arseg_edge.runtime.sinks.overlay import H264_ENCODERS
 
 _PACKAGES = (
     "arseg-edge",
@@ -74,7 +75,7 @@ def diagnose() -> Diagnosis:
     own = [name for name in onnxruntime.get_available_providers() if name != AZURE]
     providers = tuple(check_provider(name) for name in (*own, *(plugin.short_name for plugin in plugins)))
     decoders = {name: _decoder(name) for name in _DECODERS}
-    encoder = next((name for name in ("libx264", "libopenh264") if name in av.codecs_available), None)
+    encoder = next((name for name in H264_ENCODERS if name in av.codecs_available), None)
     native = operators_state()
     return Diagnosis(
         versions,
@@ -98,7 +99,7 @@ def check_provider(name: str) -> ProviderCheck:
     except ArsegError as error:
         return ProviderCheck(name, False, str(error))
     except Exception as error:  # whatever a provider's libraries throw is the answer to the question
-        return ProviderCheck(name, False, " ".join(str(error).split())[:200])
+        return ProviderCheck(name, False, reason_of(error))
     if not np.array_equal(y, np.maximum(x, 0)):
         return ProviderCheck(name, False, f"computes Relu({x.tolist()}) as {np.asarray(y).tolist()}")
     return ProviderCheck(name, True, None)

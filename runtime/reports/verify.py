@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
-from arseg_edge.errors import BundleError, OperatorError
+from arseg_edge.errors import BundleError, OperatorError, reason_of
 from arseg_edge.golden import Expected, GoldenClip, golden_of, tolerances
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import CPU, Provider, ProviderLike, first_that_loads
@@ -150,7 +150,7 @@ def _replay(checked: _Checked, provider: Provider, threads: int, library: object
         try:
             return dict(zip(names, session.run(names, feeds_of(session, inputs)), strict=True))
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error)
             raise OperatorError(f"{member}: ONNX Runtime failed on {provider.name} ({reason}): try another") from error
 
     models, heads, golden = checked.models, checked.heads, checked.golden

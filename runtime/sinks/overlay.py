@@ -25,7 +25,7 @@ from arseg_edge.runtime.sinks.sink import ResultLike
 from arseg_edge.runtime.source.colour import encoded_as, to_yuv420p
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_ENCODERS = {  # of H.264, in the order of preference, with their options
+H264_ENCODERS = {  # in the order of preference, with their options
     # Without delay, so that what a frame became is in the file before the next one is made.
     "libx264": {"preset": "superfast", "crf": "22", "tune": "zerolatency"},
     "libopenh264": {"rc_mode": "quality"},
@@ -137,7 +137,7 @@ class OverlaySink(FileSink):
         container = av.open(str(self._pending.temporary), "w", format=self._format, options=options)
         stream = cast(
             VideoStream,
-            container.add_stream(self._encoder, rate=self._frame_rate, options=_ENCODERS[self._encoder]),
+            container.add_stream(self._encoder, rate=self._frame_rate, options=H264_ENCODERS[self._encoder]),
         )
         height, width = first.labels.shape
         stream.width, stream.height = width + width % 2, height + height % 2
@@ -161,10 +161,10 @@ class OverlaySink(FileSink):
 
 
 def _first_encoder() -> str:
-    for name in _ENCODERS:
+    for name in H264_ENCODERS:
         if name in av.codecs_available:
             return name
-    raise CodecError(f"PyAV has no H.264 encoder here (none of {', '.join(_ENCODERS)}); install it from PyPI")
+    raise CodecError(f"PyAV has no H.264 encoder here (none of {', '.join(H264_ENCODERS)}); install it from PyPI")
 
 
 def _state_of(path: Path) -> str:

@@ -18,8 +18,9 @@ from arseg_edge.export.checkpoint import load_ar, load_hr, read_checkpoint
 from arseg_edge.export.families import Family, check_family, families, find_family, register_family
 from arseg_edge.export.graph_ends import lr_size_nodes
 from arseg_edge.export.models.pooling import adaptive_average_pool
-from arseg_edge.export.models.resizing import lr_size, resize
+from arseg_edge.export.models.resizing import resize
 from arseg_edge.export.operators.segmentation_labels import resize_logits
+from arseg_edge.lr_size import lr_size
 from arseg_edge.palette import ClassSet, colour_table, distinct_colours
 
 ERROR = 1e-4

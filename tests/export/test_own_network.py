@@ -191,7 +191,7 @@ def test_which_forwards_can_be_compared() -> None:
     for kind in (Coarse, Asking, Silent):
         assert forward_labels(FAMILY, network(kind), image) is None
     with pytest.raises(
-        UsageError, match=r"Failing\.forward fails on an image of 40x56 \(no head\): repair it"
+        UsageError, match=r"Failing\.forward fails on an image of 40x56 \(no head for this\): repair it"
     ) as raised:
         forward_labels(FAMILY, network(Failing), image)
     assert "\n" not in str(raised.value)

@@ -39,13 +39,14 @@ def changed(bundle: Path, target: Path, **members: bytes) -> Bundle:
 
 def test_the_keyframes_feature_is_kept_and_let_go(tiny_bundle: Path) -> None:
     state = KeyframeState(loaded(tiny_bundle))
-    assert not state.has_keyframe
+    with pytest.raises(RuntimeError, match="before run_keyframe"):
+        state.run_nonkeyframe(PICTURE, STILL, SIZE)
     state.run_keyframe(PICTURE, SIZE)
-    assert state.has_keyframe
     labels = [state.run_nonkeyframe(PICTURE, STILL, SIZE).labels for _ in range(2)]
     np.testing.assert_array_equal(*labels)
     state.forget()
-    assert not state.has_keyframe
+    with pytest.raises(RuntimeError, match="before run_keyframe"):
+        state.run_nonkeyframe(PICTURE, STILL, SIZE)
 
 
 def test_states_on_the_same_networks_do_not_meet(tiny_bundle: Path) -> None:

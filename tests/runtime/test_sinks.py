@@ -309,7 +309,7 @@ def test_overlay_refuses_timestamps_that_do_not_grow(tmp_path: Path) -> None:
 
 
 def test_overlay_says_when_there_is_no_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlay_module, "_ENCODERS", {"no_such_encoder": {}})
+    monkeypatch.setattr(overlay_module, "H264_ENCODERS", {"no_such_encoder": {}})
     with pytest.raises(CodecError, match="no_such_encoder"):
         OverlaySink(tmp_path / "street.mp4", PALETTE)
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,8 @@ from arseg_edge.datasets.encode import Encoding
 from arseg_edge.evaluation.confusion import confusion_matrix, mean_iou
 from arseg_edge.export.families import Family, edge_family, find_family
 from arseg_edge.export.models import FusionNetwork
-from arseg_edge.export.models.resizing import lr_size, resize
+from arseg_edge.export.models.resizing import resize
+from arseg_edge.lr_size import lr_size
 from arseg_edge.training.augment import Augmentation
 from arseg_edge.training.batches import Batch, Mixture, batches
 from arseg_edge.training.cache import PairCache, PairSettings, make_pairs
