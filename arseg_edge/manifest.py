@@ -37,7 +37,7 @@ Version = Annotated[int, Between(1, 1000)]
 Work = Annotated[int, Between(1, 1 << 60)]
 """Multiply-accumulates."""
 Sha256 = Annotated[str, Matching("[0-9a-f]{64}", "a SHA-256 of 64 small hexadecimal digits")]
-Source = Annotated[str, Matching("|[0-9a-f]{64}", "a SHA-256 of 64 small hexadecimal digits, or empty")]
+SourceDigest = Annotated[str, Matching("|[0-9a-f]{64}", "a SHA-256 of 64 small hexadecimal digits, or empty")]
 Mean = Annotated[float, Between(-1000, 1000)]
 Deviation = Annotated[float, Between(1e-6, 1000)]
 
@@ -75,7 +75,7 @@ class LabelRule:
 
 
 @dataclass(frozen=True)
-class Motion:
+class MotionRule:
     """What the graph's ``motion`` [1, a, b, 2] means, and how the runtime makes it.
 
     A ``cell`` is one step of the motion's own grid, a×b: on a grid of the frame's size a pixel, on one of half the size
@@ -156,8 +156,8 @@ class Macs:
 class Sources:
     """SHA-256 of the checkpoints; ``lr`` by LR scale. Empty for weights that came from no file."""
 
-    hr: Source
-    lr: dict[Name, Source]
+    hr: SourceDigest
+    lr: dict[Name, SourceDigest]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Manifest:
     """None in format 1, whose graphs do not give their logits."""
     kernel_size: Annotated[int, Between(1, 63)]
     interval: Annotated[int, Between(1, 100_000)]
-    motion: Motion
+    motion: MotionRule
     scales: Annotated[tuple[LowResolution, ...], Count(1, 16)]
     opset: Version
     operators: Annotated[tuple[Operator, ...], Count(0, 64)]

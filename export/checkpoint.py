@@ -23,7 +23,7 @@ from arseg_edge.export.families import Family, families, find_family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.palette import ClassSet
 
-Source = str | os.PathLike[str] | Mapping[str, Any]
+CheckpointSource = str | os.PathLike[str] | Mapping[str, Any]
 """A ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict of tensors or arrays.
 
 Of a file that holds several state dicts, ``FILE:KEY`` is the one under that key (of one inside another, ``KEY.KEY``).
@@ -60,7 +60,7 @@ class Checkpoint:
         return f"Checkpoint({self.name!r}, {len(self.tensors)} tensors)"
 
 
-def read_checkpoint(source: Source, name: str = "state dict") -> Checkpoint:
+def read_checkpoint(source: CheckpointSource, name: str = "state dict") -> Checkpoint:
     """Return what ``source`` holds; ``name`` is what messages call a source that is not a file.
 
     Of a pickle nothing but tensors is loaded. A dict that holds a state dict, under ``state_dict`` or any other key, is

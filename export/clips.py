@@ -11,7 +11,7 @@ from arseg_edge.golden import QUARTER
 
 
 @dataclass(frozen=True)
-class Clip:
+class ParityClip:
     """``frames`` uint8 [T, H, W, 3] and ``motion`` float32 [T, a, b, 2], in cells of its grid, to the first frame."""
 
     name: str
@@ -21,16 +21,16 @@ class Clip:
     """Height and width of the labels that are asked for; None for the frames' own."""
 
 
-def random_clip(height: int, width: int, frames: int = 2) -> Clip:
+def random_clip(height: int, width: int, frames: int = 2) -> ParityClip:
     """Return noise, with block motion of up to 16 pixels in quarter pixels."""
     rng = np.random.default_rng([height, width])
     pictures = rng.integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
     blocks = rng.integers(-64, 65, (frames, -(-height // 8), -(-width // 8), 2))
     motion = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width].astype(np.float32) * QUARTER
-    return Clip("random", pictures, motion)
+    return ParityClip("random", pictures, motion)
 
 
-def structured_clip(height: int, width: int, frames: int = 3) -> Clip:
+def structured_clip(height: int, width: int, frames: int = 3) -> ParityClip:
     """Return a scene of flat and shaded areas, seen by a camera that moves, and a box that moves itself."""
     pictures, motions = [], []
     for index in range(frames):
@@ -40,15 +40,15 @@ def structured_clip(height: int, width: int, frames: int = 3) -> Clip:
         pictures.append(_scene(x + camera[0], y + camera[1], x + box[0], y + box[1], height, width))
         inside = _box(x + box[0], y + box[1], height, width)[..., None]
         motions.append(np.where(inside, np.array(box), np.array(camera)))
-    return Clip("structured", np.stack(pictures), np.stack(motions).astype(np.float32))
+    return ParityClip("structured", np.stack(pictures), np.stack(motions).astype(np.float32))
 
 
-def resized_clip(height: int, width: int, frames: int = 2) -> Clip:
+def resized_clip(height: int, width: int, frames: int = 2) -> ParityClip:
     """Return the same scene with motion on a grid of other proportions, and labels of another size."""
     scene = structured_clip(height, width, frames)
     rows, columns = -(-height // 8), -(-width // 5)
     cells = scene.motion[:, ::8, ::5] * np.array([columns / width, rows / height], np.float32)
-    return Clip("resized", scene.frames, cells, other_size(height, width))
+    return ParityClip("resized", scene.frames, cells, other_size(height, width))
 
 
 def other_size(height: int, width: int) -> tuple[int, int]:

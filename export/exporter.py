@@ -27,7 +27,7 @@ from arseg_edge.checked_json import check
 from arseg_edge.errors import SizeError, UsageError
 from arseg_edge.export.checkpoint import (
     Checkpoint,
-    Source,
+    CheckpointSource,
     family_of,
     load_ar,
     load_hr,
@@ -55,7 +55,7 @@ from arseg_edge.manifest import (
     LabelRule,
     LowResolution,
     Manifest,
-    Motion,
+    MotionRule,
     Normalisation,
     Operator,
     ParityFigure,
@@ -75,15 +75,15 @@ _TOOLS = ("arseg-edge", "torch", "onnx", "onnxscript", "onnxruntime", "onnxrunti
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of how many steps are behind."""
 
-LrSource = Source | Mapping[float, Source]
-_LrSources = Mapping[float, Source | None]
+LrSource = CheckpointSource | Mapping[float, CheckpointSource]
+_LrSources = Mapping[float, CheckpointSource | None]
 """By scale; None for an LR network that no training made."""
 
 
 def export_bundle(
     family: str | Family | None,
     *,
-    hr: Source,
+    hr: CheckpointSource,
     lr: LrSource | None = None,
     out: str | os.PathLike[str],
     size: tuple[int, int] | None = None,
@@ -195,7 +195,7 @@ def export_bundle(
         label_rule=LabelRule(**found.label_rule),
         kernel_size=found.kernel_size,
         interval=interval,
-        motion=Motion("cell", "dx, dy", "frame to keyframe", found.sampling, found.chaining),
+        motion=MotionRule("cell", "dx, dy", "frame to keyframe", found.sampling, found.chaining),
         scales=tuple(nonkeyframes),
         opset=OPSET,
         operators=_operators(models.values()),
@@ -223,7 +223,7 @@ class _Weights:
     sources: Sources
 
 
-def _read(family: str | Family | None, hr: Source, lr: _LrSources) -> _Weights:
+def _read(family: str | Family | None, hr: CheckpointSource, lr: _LrSources) -> _Weights:
     hr_checkpoint = read_checkpoint(hr, "hr")
     checkpoints: dict[float, Checkpoint | None] = {
         each: None if source is None else read_checkpoint(source, "lr") for each, source in lr.items()
@@ -311,12 +311,12 @@ class _Steps:
 
 def _by_scale(lr: LrSource | None, scale: float | Sequence[float]) -> _LrSources:
     if isinstance(lr, Mapping) and lr and all(isinstance(key, int | float) for key in lr):
-        return {float(key): cast(Source, source) for key, source in lr.items()}
+        return {float(key): cast(CheckpointSource, source) for key, source in lr.items()}
     scales = list(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else [scale]
     for each in scales:
         if isinstance(each, bool) or not isinstance(each, Real):
             raise UsageError(f"LR scale {each!r} is no number: give one from {SCALES[0]} to {SCALES[1]}")
-    return {float(each): cast(Source | None, lr) for each in scales}
+    return {float(each): cast(CheckpointSource | None, lr) for each in scales}
 
 
 def _whole(value: object, what: str, example: str) -> int:

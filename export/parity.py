@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arseg_edge.bundle import KEYFRAME
 from arseg_edge.errors import OperatorError, ParityError, reason_of
-from arseg_edge.export.clips import Clip, other_size
+from arseg_edge.export.clips import ParityClip, other_size
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
@@ -91,7 +91,7 @@ def compare(
     family: Family,
     keyframe: ExportedNetwork,
     nonkeyframes: Mapping[LowResolution, ExportedNetwork],
-    clips: Sequence[Clip],
+    clips: Sequence[ParityClip],
     half_weights: bool = False,
 ) -> list[ParityFigure]:
     """Return the figures of all clips.
@@ -138,7 +138,7 @@ def compare(
 
 def _figures(
     member: str,
-    clip: Clip,
+    clip: ParityClip,
     expected: Mapping[str, Tensor],
     found: Mapping[str, NDArray[Any]],
     tolerance: float,
@@ -149,7 +149,7 @@ def _figures(
 
 
 def golden_clip(
-    family: Family, keyframe: ExportedNetwork, nonkeyframes: Mapping[LowResolution, ExportedNetwork], clip: Clip
+    family: Family, keyframe: ExportedNetwork, nonkeyframes: Mapping[LowResolution, ExportedNetwork], clip: ParityClip
 ) -> GoldenClip:
     """Return ``clip`` with what PyTorch makes of it.
 

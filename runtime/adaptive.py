@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from arseg_edge.manifest import LabelRule
 from arseg_edge.results import Result, Speed
-from arseg_edge.runtime.inference.networks import Motion, Size
+from arseg_edge.runtime.inference.networks import Size
 from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
 from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.anchors import Reach
+from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.schedule.adaptive import Group, ScheduledFrame
 
 LR_WEIGHT: Final = 0.02

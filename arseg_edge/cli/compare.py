@@ -16,7 +16,7 @@ from arseg_edge.cli.schedule_table import print_schedules
 from arseg_edge.evaluation.advice import AGREEMENT, Advice, advise
 
 if TYPE_CHECKING:
-    from arseg_edge.evaluation.agreement import Branch, Comparison
+    from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement
 
 
 @click.command(short_help="Say how far AR agrees with HR on a video without labels.")
@@ -97,7 +97,7 @@ def _print(comparison: Comparison) -> None:
     print_table(rows, header=("in a stream", "ms a frame", f"speed-up at interval {interval}"))
 
 
-def _print_branch(comparison: Comparison, branch: Branch) -> None:
+def _print_branch(comparison: Comparison, branch: ScaleAgreement) -> None:
     header = (f"LR {branch.scale:g}: distance", "frames", "AR pixels", "LR pixels", "AR mIoU", "LR mIoU")
     rows = [
         (str(distance), str(count), *(_cell(values[distance]) for values in _columns(branch)))
@@ -114,7 +114,7 @@ def _print_branch(comparison: Comparison, branch: Branch) -> None:
     print_table(rows, header=("IoU with HR's", "AR", "LR"))
 
 
-def _columns(branch: Branch) -> tuple[list[float], ...]:
+def _columns(branch: ScaleAgreement) -> tuple[list[float], ...]:
     scores = (branch.ar.agreement_by_distance, branch.lr.agreement_by_distance)
     return tuple(each.tolist() for each in (*scores, branch.ar.by_distance, branch.lr.by_distance))
 

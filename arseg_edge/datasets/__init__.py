@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from arseg_edge.datasets import camvid, cityscapes, plain
-from arseg_edge.datasets.consistency import check_consistency
+from arseg_edge.datasets.check import check_dataset
 from arseg_edge.datasets.presence import AbsentClassWarning, absent_classes, warn_of_absent
 from arseg_edge.datasets.selection import hold_out, without
 from arseg_edge.datasets.sequence import IGNORED, Dataset, LabelledSequence, read_image
@@ -53,7 +53,7 @@ def open_dataset(path: str | os.PathLike[str], split: str | None = None) -> Data
             f"{path}: no data set of a known layout: it needs a dataset.yaml with clips/ and labels/, train/ with "
             "trainannot/ or train_labels/ (CamVid), or gtFine/train/ (Cityscapes)"
         )
-    check_consistency(dataset)
+    check_dataset(dataset)
     return dataset
 
 

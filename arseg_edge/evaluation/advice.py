@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from arseg_edge.evaluation.agreement import Branch, Comparison
+    from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement
     from arseg_edge.evaluation.schedules import Row
 
 ADAPTIVE_FILE: Final = "adaptive-file"
@@ -77,7 +77,7 @@ def _schedule(rows: Mapping[str, Row], adaptive: str, threshold: float) -> Liter
     return "adaptive" if one.score >= other.score else "paper"
 
 
-def _reach(comparison: Comparison, branch: Branch, threshold: float) -> Reach:
+def _reach(comparison: Comparison, branch: ScaleAgreement, threshold: float) -> Reach:
     agreement = branch.ar.agreement_by_distance.tolist()
     interval = 1
     while interval < comparison.longest and agreement[interval] >= threshold:

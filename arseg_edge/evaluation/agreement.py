@@ -35,7 +35,7 @@ from arseg_edge.runtime.source.open_source import open_source
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class ScaleAgreement:
     """One LR scale against HR, whose labels stand for the truth."""
 
     scale: float
@@ -61,7 +61,7 @@ class Comparison:
     stretches: tuple[int, ...]
     """Frames from each keyframe that the video itself calls for to the next: all but those due by the interval."""
     frames_by_distance: tuple[int, ...]
-    branches: tuple[Branch, ...]
+    branches: tuple[ScaleAgreement, ...]
     times: StreamTimes
     schedules: tuple[Row, ...]
     """What each schedule costs, and how far it agrees, at the model's own interval and first LR scale."""
@@ -90,7 +90,7 @@ class Comparison:
             "schedules": [row.as_dict("agreement") for row in self.schedules],
         }
 
-    def _branch(self, branch: Branch) -> dict[str, Any]:
+    def _branch(self, branch: ScaleAgreement) -> dict[str, Any]:
         methods = {"ar": branch.ar, "lr": branch.lr}
         return {
             "speedup": round(self.speedup(branch.scale, self.interval), 3),
@@ -176,7 +176,9 @@ class _Reading:
         first = predictors[0]
         classes = len(first.classes.names)
         self._predictors = predictors
-        self.branches = [Branch(each.scale, Scores(longest, classes), Scores(longest, classes)) for each in predictors]
+        self.branches = [
+            ScaleAgreement(each.scale, Scores(longest, classes), Scores(longest, classes)) for each in predictors
+        ]
         self._hr = Scores(longest, classes)
         self.count = 0
         self.keyframes: Counter[str] = Counter()

@@ -21,8 +21,9 @@ from arseg_edge.evaluation.scores import Scores
 from arseg_edge.manifest import Macs
 from arseg_edge.results import Branch, Result
 from arseg_edge.runtime.adaptive import ready_group
-from arseg_edge.runtime.inference.networks import Frame, Motion, Size
+from arseg_edge.runtime.inference.networks import Frame, Size
 from arseg_edge.runtime.labels.seen import Seen
+from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.schedule.adaptive import (
     TOLERANCE,
     BothSides,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from arseg_edge.errors import SequenceError
 from arseg_edge.evaluation.predictor import Frame, Labels, Motion
-from arseg_edge.export.checkpoint import Source, family_of, load_ar, load_hr, read_checkpoint
+from arseg_edge.export.checkpoint import CheckpointSource, family_of, load_ar, load_hr, read_checkpoint
 from arseg_edge.export.families import Family
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
 from arseg_edge.export.models import FusionNetwork
@@ -29,8 +29,8 @@ class CheckpointPredictor:
     def __init__(
         self,
         family: str | Family | None,
-        hr: Source,
-        lr: Source,
+        hr: CheckpointSource,
+        lr: CheckpointSource,
         scale: float = 0.5,
         *,
         interval: int = INTERVAL,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnxruntime
 
-from arseg_edge.runtime.inference.networks import Frame, Motion, Networks, Size
+from arseg_edge.runtime.inference.networks import Frame, Networks, Size
 from arseg_edge.runtime.labels.seen import Seen
+from arseg_edge.runtime.motion.chain import Motion
 
 
 class KeyframeState:

@@ -24,9 +24,9 @@ from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first
 from arseg_edge.runtime.inference.sessions import open_session
 from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.agreement import fitting, resized
+from arseg_edge.runtime.motion.chain import Motion
 
 Frame = NDArray[np.uint8]
-Motion = NDArray[np.float32]
 Size = tuple[int, int]
 """(height, width)."""
 

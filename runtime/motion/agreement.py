@@ -44,7 +44,7 @@ def resized(displacement: npt.NDArray[np.float32], height: int, width: int) -> n
 def fitting(
     displacement: npt.NDArray[np.float32], size: tuple[int, int], sampling: Sampling
 ) -> npt.NDArray[np.float32]:
-    """The same motion on a grid that ``MotionWarp`` takes beside a frame of ``size`` (``manifest.Motion``): any for
+    """The same motion on a grid that ``MotionWarp`` takes beside a frame of ``size`` (``manifest.MotionRule``): any for
     ``consistent`` sampling, and for ``published`` one of the frame's proportions."""
     rows, columns = displacement.shape[:2]
     if sampling == "consistent" or rows * size[1] == columns * size[0]:

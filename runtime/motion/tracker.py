@@ -38,7 +38,7 @@ _SIDE_SMALL: Final = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
+class Tracked:
     """A frame followed to its keyframe."""
 
     motion: Motion
@@ -110,7 +110,7 @@ class Tracker:
         reordered: bool = True,
         part: float | None = None,
         droppable: bool = False,
-    ) -> Track:
+    ) -> Tracked:
         """Take the next frame.
 
         Args:
@@ -143,7 +143,7 @@ class Tracker:
         cv2.max(positions, self._limits[0], positions)
         cv2.min(positions, self._limits[1], positions)
         self._take(found := _Known(self._grid, positions=positions), droppable=droppable)
-        return Track(resized(found.moved, *(self._motion_grid or self._size)), mismatch(choice.difference))
+        return Tracked(resized(found.moved, *(self._motion_grid or self._size)), mismatch(choice.difference))
 
     def _take(self, known: _Known, *, droppable: bool) -> None:
         self._before = known

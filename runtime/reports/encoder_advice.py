@@ -9,7 +9,7 @@ from arseg_edge.runtime.reports.coding import Coding
 
 
 @dataclass(frozen=True)
-class Advice:
+class EncoderAdvice:
     """Encoder settings that would serve better."""
 
     settings: str | None
@@ -18,7 +18,9 @@ class Advice:
     """What they would change, or why there are none."""
 
 
-def encoder_advice(codec: str | None, coding: Coding, interval: int, *, frames: int, early_keyframes: int) -> Advice:
+def encoder_advice(
+    codec: str | None, coding: Coding, interval: int, *, frames: int, early_keyframes: int
+) -> EncoderAdvice:
     """Settings for a stream of which some frames were looked at.
 
     Args:
@@ -29,9 +31,9 @@ def encoder_advice(codec: str | None, coding: Coding, interval: int, *, frames: 
         early_keyframes: how many of them became keyframes before they were due, because they were I-frames.
     """
     if codec is None and coding.future_share is None:
-        return Advice(None, ("single pictures carry no motion vectors, so motion is estimated from the pictures",))
+        return EncoderAdvice(None, ("single pictures carry no motion vectors, so motion is estimated from them",))
     if frames < 2:
-        return Advice(None, ("only one frame was read, which tells nothing of motion",))
+        return EncoderAdvice(None, ("only one frame was read, which tells nothing of motion",))
     reasons = [
         reason
         for reason in (_unsure_motion(codec, coding), _early_keyframes(coding, interval, early_keyframes))
@@ -39,10 +41,10 @@ def encoder_advice(codec: str | None, coding: Coding, interval: int, *, frames: 
     ]
     if not reasons:
         target = "the last frame that is not droppable" if coding.droppable_share else "the frame before"
-        return Advice(None, (f"vectors point to {target}, and I-frames fall where keyframes are due",))
+        return EncoderAdvice(None, (f"vectors point to {target}, and I-frames fall where keyframes are due",))
     # What was filmed in fields must be made progressive first.
     deinterlace = "-vf bwdif " if coding.interlaced else ""
-    return Advice(f"{deinterlace}-c:v libx264 -bf 0 -refs 1 -g {interval}", tuple(reasons))
+    return EncoderAdvice(f"{deinterlace}-c:v libx264 -bf 0 -refs 1 -g {interval}", tuple(reasons))
 
 
 def _unsure_motion(codec: str | None, coding: Coding) -> str | None:

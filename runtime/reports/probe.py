@@ -20,7 +20,7 @@ from arseg_edge.results import ratio_text
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
 from arseg_edge.runtime.reports.coding import Coding, CodingReader
-from arseg_edge.runtime.reports.encoder_advice import Advice, encoder_advice
+from arseg_edge.runtime.reports.encoder_advice import EncoderAdvice, encoder_advice
 from arseg_edge.runtime.schedule.keyframes import INTERVAL
 from arseg_edge.runtime.source.open_source import SourceLike, open_source
 
@@ -81,7 +81,7 @@ class ProbeReport:
     """None where every frame is a keyframe."""
     savings: dict[str, Saving] | None
     """By LR scale; None without a bundle."""
-    advice: Advice
+    advice: EncoderAdvice
 
 
 def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = None) -> ProbeReport:

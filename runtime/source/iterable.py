@@ -16,7 +16,7 @@ from arseg_edge.runtime.source.clock import Clock, rescaled
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.pictures import Pictures
 
-Picture: TypeAlias = "av.VideoFrame | npt.NDArray[np.uint8]"
+GivenPicture: TypeAlias = "av.VideoFrame | npt.NDArray[np.uint8]"
 
 
 class IterableSource(Source):
@@ -26,7 +26,7 @@ class IterableSource(Source):
     frames its vectors point to is not known here.
     """
 
-    def __init__(self, pictures: Iterable[Picture]) -> None:
+    def __init__(self, pictures: Iterable[GivenPicture]) -> None:
         self.name = type(pictures).__name__
         self._pictures = pictures
         if isinstance(pictures, Sized):
@@ -42,7 +42,7 @@ class IterableSource(Source):
         clock = Clock(self.name, self.time_base, self.frame_rate, self.incidents, from_first=True)
         yield from clock.steady(self._decoded(chain([first], pictures)))
 
-    def _decoded(self, given: Iterable[Picture]) -> Iterator[DecodedFrame]:
+    def _decoded(self, given: Iterable[GivenPicture]) -> Iterator[DecodedFrame]:
         """All frames with the times of their own."""
         pictures = Pictures(self.incidents)
         for index, picture in enumerate(given):

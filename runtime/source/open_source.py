@@ -10,7 +10,7 @@ from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.runtime.source.base import Source
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.images import ImageSource
-from arseg_edge.runtime.source.iterable import IterableSource, Picture
+from arseg_edge.runtime.source.iterable import GivenPicture, IterableSource
 from arseg_edge.runtime.source.location import STANDARD_INPUT, local_path, protocol, shown
 from arseg_edge.runtime.source.network import NetworkSource
 from arseg_edge.runtime.source.picture_files import IMAGE_SUFFIXES, is_pattern
@@ -18,7 +18,7 @@ from arseg_edge.runtime.source.video import VideoSource
 
 __all__ = ["DecodedFrame", "Source", "SourceLike", "open_source", "shown"]
 
-SourceLike: TypeAlias = "str | os.PathLike[str] | Iterable[Picture]"
+SourceLike: TypeAlias = "str | os.PathLike[str] | Iterable[GivenPicture]"
 """A video or image file, a directory of images, a pattern of their names (``frames/*.png``, ``frames/%05d.jpg``), a
 URL, a capture device (``/dev/video0``), a session description (``.sdp``), ``-`` for standard input, or an iterable of
 RGB uint8 [H, W, 3] and ``av.VideoFrame``."""

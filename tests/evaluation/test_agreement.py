@@ -13,7 +13,7 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import SourceError, UsageError
 from arseg_edge.evaluation.advice import AGREEMENT, advise
-from arseg_edge.evaluation.agreement import Branch, Comparison, compare
+from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement, compare
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.schedules import Row
 from arseg_edge.evaluation.scores import Scores
@@ -121,7 +121,7 @@ def scores(*agreement: float) -> Scores:
 
 
 def comparison(
-    *branches: Branch, ar: dict[float, float], stretches: tuple[int, ...] = (100,), rows: tuple[Row, ...] = ()
+    *branches: ScaleAgreement, ar: dict[float, float], stretches: tuple[int, ...] = (100,), rows: tuple[Row, ...] = ()
 ) -> Comparison:
     longest = branches[0].ar.confusion.shape[0]
     counted = branches[0].ar.pixels // 1000
@@ -133,7 +133,7 @@ def comparison(
 
 
 def test_speedup_counts_the_keyframes_that_the_video_calls_for() -> None:
-    found = comparison(Branch(0.5, scores(95), scores(95)), ar={0.5: 20.0}, stretches=(10, 3))
+    found = comparison(ScaleAgreement(0.5, scores(95), scores(95)), ar={0.5: 20.0}, stretches=(10, 3))
     # 13 frames; at an interval of 4: keyframes at 0, 4, 8 and 10.
     assert found.speedup(0.5, 4) == pytest.approx(13 * 100 / (4 * 100 + 9 * 20))
     assert found.speedup(0.5, 1) == 1
@@ -141,7 +141,7 @@ def test_speedup_counts_the_keyframes_that_the_video_calls_for() -> None:
 
 def test_the_longest_interval_whose_every_distance_agrees() -> None:
     # At 5 frames it agrees again, which does not count.
-    branch = Branch(0.5, scores(99, 95, 91, 89, 95), scores(85, 85, 85, 85, 85))
+    branch = ScaleAgreement(0.5, scores(99, 95, 91, 89, 95), scores(85, 85, 85, 85, 85))
     advice = advise(comparison(branch, ar={0.5: 20.0}))
     assert advice.threshold == AGREEMENT == 90
     assert (advice.interval, advice.scale) == (4, 0.5)
@@ -161,7 +161,7 @@ def test_the_longest_interval_whose_every_distance_agrees() -> None:
     ],
 )
 def test_what_limits(ar: tuple[float, ...], lr: tuple[float, ...], interval: int, limit: str) -> None:
-    advice = advise(comparison(Branch(0.5, scores(*ar), scores(*lr)), ar={0.5: 20.0}))
+    advice = advise(comparison(ScaleAgreement(0.5, scores(*ar), scores(*lr)), ar={0.5: 20.0}))
     (reach,) = advice.reaches
     assert reach.interval == advice.interval == interval
     assert reach.limit.startswith(limit)
@@ -169,8 +169,8 @@ def test_what_limits(ar: tuple[float, ...], lr: tuple[float, ...], interval: int
 
 
 def test_the_faster_scale_wins_with_the_interval_that_it_allows() -> None:
-    half = Branch(0.5, scores(99, 98, 97, 96, 95), scores(80, 80, 80, 80, 80))
-    third = Branch(0.3, scores(95, 92, 80, 80, 80), scores(70, 70, 70, 70, 70))
+    half = ScaleAgreement(0.5, scores(99, 98, 97, 96, 95), scores(80, 80, 80, 80, 80))
+    third = ScaleAgreement(0.3, scores(95, 92, 80, 80, 80), scores(70, 70, 70, 70, 70))
     # 17 keyframes and 83 frames at 30 against 34 and 66 at 10.
     advice = advise(comparison(half, third, ar={0.5: 30.0, 0.3: 10.0}))
     speeds = {0.5: 10000 / (17 * 100 + 83 * 30), 0.3: 10000 / (34 * 100 + 66 * 10)}
@@ -181,7 +181,7 @@ def test_the_faster_scale_wins_with_the_interval_that_it_allows() -> None:
 
 
 def test_where_ar_is_no_faster_hr_runs() -> None:
-    advice = advise(comparison(Branch(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 110.0}))
+    advice = advise(comparison(ScaleAgreement(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 110.0}))
     assert (advice.scale, advice.interval, advice.speedup) == (None, 1, 1.0)
 
 
@@ -204,10 +204,10 @@ def test_the_schedule_is_the_cheaper_that_agrees(
     adaptive: tuple[float, float], paper: tuple[float, float], chosen: str
 ) -> None:
     rows = (row("ar", *paper), row("adaptive-file", *adaptive), row("adaptive-live", 99, 0.3))
-    advice = advise(comparison(Branch(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 20.0}, rows=rows))
+    advice = advise(comparison(ScaleAgreement(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 20.0}, rows=rows))
     assert (advice.file, advice.live) == (chosen, "adaptive")
 
 
 def test_no_schedule_without_rows() -> None:
-    advice = advise(comparison(Branch(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 20.0}))
+    advice = advise(comparison(ScaleAgreement(0.5, scores(99, 99), scores(99, 99)), ar={0.5: 20.0}))
     assert (advice.file, advice.live) == (None, None)

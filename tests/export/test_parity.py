@@ -16,7 +16,7 @@ from torch import nn
 from arseg_edge.bundle import KEYFRAME, Bundle, read_bundle
 from arseg_edge.errors import OperatorError, ParityError
 from arseg_edge.export.checkpoint import load_ar, load_hr, read_checkpoint
-from arseg_edge.export.clips import Clip, random_clip, structured_clip
+from arseg_edge.export.clips import ParityClip, random_clip, structured_clip
 from arseg_edge.export.parity import ExportedNetwork, compare, golden_clip, refuse_beyond_tolerance
 from arseg_edge.manifest import LowResolution, ParityFigure
 
@@ -43,14 +43,14 @@ def nonkeyframe(bundle: Bundle) -> ExportedNetwork:
 
 
 def figures(
-    keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork, clip: Clip = CLIP
+    keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork, clip: ParityClip = CLIP
 ) -> dict[tuple[str, str], ParityFigure]:
     found = compare(FAMILY, keyframe, {LOW: nonkeyframe}, [clip])
     return {(each.member, each.stage): each for each in found}
 
 
 @pytest.mark.parametrize("clip", [CLIP, random_clip(40, 61)], ids=["structured", "random"])
-def test_sound_graphs_agree(keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork, clip: Clip) -> None:
+def test_sound_graphs_agree(keyframe: ExportedNetwork, nonkeyframe: ExportedNetwork, clip: ParityClip) -> None:
     found = figures(keyframe, nonkeyframe, clip)
     assert {each.input for each in found.values()} == {clip.name}
     assert {each.size for each in found.values()} == {clip.frames.shape[1:3]}

@@ -13,7 +13,7 @@ from arseg_edge.runtime.source.open_source import open_source
 from arseg_edge.runtime.source.track import video_track
 
 
-def check_consistency(dataset: Dataset) -> None:
+def check_dataset(dataset: Dataset) -> None:
     """Look at every labelled frame without reading its pixels, where the file format allows that.
 
     Raises:
