@@ -19,9 +19,9 @@ from arseg_edge.errors import CodecError, SequenceError, SourceError
 from arseg_edge.runtime.source.backlog import Waited
 from arseg_edge.runtime.source.connection import ANALYSIS, Connection, Interrupted
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.decoded_source import DecodedSource
 from arseg_edge.runtime.source.location import STANDARD_INPUT, for_ffmpeg, local_path, protocol, shown
 from arseg_edge.runtime.source.track import Track
-from arseg_edge.runtime.source.video import DecodedSource
 
 log = logging.getLogger(__name__)
 

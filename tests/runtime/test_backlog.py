@@ -21,9 +21,9 @@ from arseg_edge.runtime.read_motion import motion_frames
 from arseg_edge.runtime.source import backlog
 from arseg_edge.runtime.source.backlog import CAUGHT_UP, LATE, LONGEST, Backlog, Waited
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
+from arseg_edge.runtime.source.decoded_source import DecodedSource
 from arseg_edge.runtime.source.network import NetworkSource
 from arseg_edge.runtime.source.track import read_packets, video_track
-from arseg_edge.runtime.source.video import DecodedSource
 
 COUNT = 40
 HEIGHT, WIDTH = 96, 128
