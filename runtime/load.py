@@ -15,9 +15,9 @@ from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.read_motion import GUARDS
-from arseg_edge.runtime.schedule.adaptive import TOLERANCE, check_tolerance
+from arseg_edge.runtime.schedule.adaptive import TOLERANCE, check_tolerance, default_intervals
 from arseg_edge.runtime.schedule.keyframes import Guards, check_interval
-from arseg_edge.runtime.segmenter import LrResize, Schedule, Segmenter, Settings, one_side_interval
+from arseg_edge.runtime.segmenter import LrResize, Schedule, Segmenter, Settings
 
 
 def load(
@@ -46,8 +46,8 @@ def load(
             ``(name, {option: value})``, which is this provider or an error; of several, the first that loads, with
             a warning of those before it that do not.
         threads: of ONNX Runtime for one operator; None for the cores that this process may use.
-        interval: a keyframe comes at least every so many frames. None: the bundle's own interval, and half of it where
-            labels come from frames before alone.
+        interval: a keyframe comes at least every so many frames. None: the bundle's own interval in the paper's
+            schedule; in the adaptive one two thirds of it, or half where labels come from frames before alone.
         scale: which LR branch, of a bundle with several; None for its first.
         size: (height, width) that the networks see: frames are resized to it, and labels are made from the logits at
             the frames' own size. None: the frames' own size.
@@ -102,7 +102,7 @@ def load(
     network_size(bundle.manifest, bundle.path.name, size, resize=resize)
     threads = threads or usable_cores()
     networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
-    one_side = one_side_interval(bundle.manifest.interval) if interval is None and lr_every is None else None
+    anchors = default_intervals(bundle.manifest.interval) if interval is None and lr_every is None else None
     settings = Settings(
         interval=bundle.manifest.interval if interval is None else interval,
         size=size,
@@ -113,7 +113,7 @@ def load(
         tolerance=tolerance,
         lookahead=lookahead,
         guards=guards,
-        one_side_interval=one_side,
+        anchors=anchors,
         looks=lr_every,
         threads=threads,
     )

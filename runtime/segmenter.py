@@ -23,7 +23,7 @@ from arseg_edge.runtime.inference.networks import Networks
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, Reading
 from arseg_edge.runtime.read_motion import GUARDS, MotionFrame, motion_frames
-from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, Group, OneSide, ScheduledFrame
+from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, Group, Intervals, OneSide, ScheduledFrame
 from arseg_edge.runtime.schedule.keyframes import Guards
 from arseg_edge.runtime.source.iterable import IterableSource
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
@@ -54,8 +54,8 @@ class Settings:
     schedule: Schedule = "adaptive"
     tolerance: float = TOLERANCE
     lookahead: bool = True
-    one_side_interval: int | None = None
-    """Without a future; None: the same."""
+    anchors: Intervals | None = None
+    """Of the adaptive schedule; None: ``interval``, with a future and without."""
     looks: int | None = LOOKS
     """Without a future, the LR network sees a frame at least every so many; None: it never runs."""
     threads: int = 1
@@ -72,19 +72,14 @@ class _ReadyFrame:
     convert_ms: float
 
 
-def one_side_interval(interval: int) -> int:
-    """Return how often HR comes, where nobody says it, without a future: twice as often as with one."""
-    return max(1, interval // 2)
-
-
 def scheduled_groups(source: Source, settings: Settings) -> Generator[Group, None, None]:
     """Follow an open source by the adaptive schedule."""
+    anchors = settings.anchors or Intervals(settings.interval, settings.interval)
     schedule: BothSides | OneSide
     if settings.lookahead and source.at_hand:
-        schedule = BothSides(settings.interval, settings.tolerance)
+        schedule = BothSides(anchors.both_sides, settings.tolerance)
     else:
-        interval = settings.one_side_interval or settings.interval
-        schedule = OneSide(interval, settings.tolerance, settings.looks)
+        schedule = OneSide(anchors.one_side, settings.tolerance, settings.looks)
     return schedule.groups(tied_frames(source, settings.motion))
 
 

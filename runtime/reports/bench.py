@@ -34,7 +34,8 @@ from arseg_edge.runtime.reports.alone import MATMUL_SIZE, Alone
 from arseg_edge.runtime.reports.first_frames import FirstFrames
 from arseg_edge.runtime.reports.moved_cost import Looked, MovedClock, MovedCost
 from arseg_edge.runtime.reports.ways import ADAPTIVE, HR, LIVE, PAPER, Way, ways_of
-from arseg_edge.runtime.segmenter import Segmenter, one_side_interval
+from arseg_edge.runtime.schedule.adaptive import default_intervals
+from arseg_edge.runtime.segmenter import Segmenter
 from arseg_edge.runtime.source.location import scheme, shown
 from arseg_edge.runtime.source.open_source import open_source
 
@@ -151,7 +152,7 @@ def run_bench(
         SourceError: the video cannot be read, or has but one frame.
         BundleError, OperatorError: as for loading.
     """
-    live_interval = one_side_interval(bundle.manifest.interval) if interval is None else None
+    anchors = default_intervals(bundle.manifest.interval) if interval is None else None
     interval = interval or bundle.manifest.interval
     count = frames or INTERVALS * interval
     rule = network_size(bundle.manifest, bundle.path.name, size, resize=False)
@@ -167,7 +168,7 @@ def run_bench(
     peak = _fresh_process(bundle, video, threads, interval, seen, count, lookahead=True)[1] if files else peak_live
     native = native_operators(Provider(CPU)) is not None
     alone = Alone(bundle, threads, first, seen)
-    ways = ways_of(interval, size, threads, live_interval=live_interval, files=files)
+    ways = ways_of(interval, size, threads, anchors=anchors, files=files)
     # One pair of networks for all: they take turns, and of some the memory is large.
     networks = load_networks(bundle, providers="cpu", threads=threads, scale=None)
     runs = [_Run(way, Segmenter(bundle, networks, way.settings), video, _frames_of(way, count)) for way in ways]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from arseg_edge.runtime.schedule.adaptive import Intervals
 from arseg_edge.runtime.segmenter import Settings
 
 HR: Final = "hr"
@@ -32,7 +33,7 @@ def moved_every(interval: int) -> str:
 
 
 def ways_of(
-    interval: int, size: tuple[int, int] | None, threads: int, *, live_interval: int | None = None, files: bool = True
+    interval: int, size: tuple[int, int] | None, threads: int, *, anchors: Intervals | None = None, files: bool = True
 ) -> list[Way]:
     """Return all ways.
 
@@ -40,7 +41,7 @@ def ways_of(
         interval: from one keyframe to the next.
         size: what the networks see, as for ``arseg_edge.load``.
         threads: of the networks, and of moving labels.
-        live_interval: the adaptive schedule's without a future; None: the same.
+        anchors: the adaptive schedule's; None: the same.
         files: the source lies on this machine, so that it has a future to look into.
     """
 
@@ -60,8 +61,8 @@ def ways_of(
         Way(
             LIVE,
             "adaptive, without look-ahead (live)",
-            replace(base, lookahead=False, one_side_interval=live_interval),
+            replace(base, lookahead=False, anchors=anchors),
         ),
         Way(LIVE_LR, f"the same, LR every {OFTEN} frames", replace(base, lookahead=False, looks=OFTEN)),
-        *([Way(ADAPTIVE, "adaptive, with look-ahead (files)", base)] if files else []),
+        *([Way(ADAPTIVE, "adaptive, with look-ahead (files)", replace(base, anchors=anchors))] if files else []),
     ]

@@ -22,8 +22,9 @@ from arseg_edge.runtime.motion.step import Step
 from arseg_edge.runtime.schedule.keyframes import KeyframeReason
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
-TOLERANCE: Final = 0.06
+TOLERANCE: Final = 0.03
 """The default share of the picture that may be shown by no anchor."""
+
 
 _NEWS: Final = 0.1
 """The part of the tolerance below which a picture shows nothing that the LR network would have to look at."""
@@ -77,6 +78,29 @@ class ScheduledFrame:
     def age(self) -> int:
         """Frames to the nearest one that a network saw; 0 where it sees this one."""
         return min(draw.reach.distance for draw in self.draws) if self.branch == "moved" else 0
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """From one anchor to the next there are at most so many frames."""
+
+    both_sides: int
+    """With the future at hand."""
+    one_side: int
+    """Without it."""
+
+
+def default_intervals(interval: int) -> Intervals:
+    """Return the intervals for a bundle whose own keyframe interval, made for LR between, is ``interval``.
+
+    They were chosen on a drawn street with true labels and on a motorway. From 12 to 8 frames HR sees half as many
+    frames again, and labels get better by 1 mIoU; from there to 6 by another 1. Without a future 6 is as good as 10
+    with one.
+
+    >>> default_intervals(12)
+    Intervals(both_sides=8, one_side=6)
+    """
+    return Intervals(max(1, round(interval * 2 / 3)), max(1, interval // 2))
 
 
 Group = tuple[ScheduledFrame, ...]

@@ -38,7 +38,7 @@ def test_all_outputs(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Pa
     assert done.code == 0
     assert done.err == ""
     assert f"{FRAMES} frames in" in done.out
-    assert "2 keyframes (first 1, interval 1)" in done.out
+    assert "keyframes (first 1, interval 1" in done.out
     assert [line.removeprefix("wrote ") for line in done.out.splitlines()[5:]] == [
         str(overlay),
         str(maps),
@@ -343,10 +343,22 @@ def test_a_fall_back_is_told(
     assert asked.err.startswith("error: CUDAExecutionProvider does not load")
 
 
-def test_the_interval_of_the_bundle(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
-    done = arseg("run", clip, "-m", tiny_bundle, "--frames", "-")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--schedule", "paper"], [0, INTERVAL]),
+        (["--tolerance", "1"], [0, 8]),
+        (["--tolerance", "1", "--no-lookahead"], [0, 6, 12]),
+        (["--tolerance", "1", "--no-lookahead", "--lr-every", "3"], [0, INTERVAL]),
+        (["--tolerance", "1", "--interval", "10"], [0, 10]),
+    ],
+)
+def test_keyframes_follow_the_interval_of_the_bundle(
+    arseg: Command, tiny_bundle: Path, clip: Path, options: list[str], expected: list[int]
+) -> None:
+    done = arseg("run", clip, "-m", tiny_bundle, "--frames", "-", *options)
     keys = [record["index"] for record in map(json.loads, done.out.splitlines()) if record["keyframe"]]
-    assert keys == [0, INTERVAL]
+    assert keys == expected
 
 
 def test_guards(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
