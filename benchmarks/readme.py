@@ -40,7 +40,8 @@ from arseg_edge.evaluation.confusion import confusion_matrix, mean_iou
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.reports.bench import BARE
 from arseg_edge.runtime.reports.ways import ADAPTIVE, HR, LIVE, OFTEN, PAPER, moved_every, ways_of
-from arseg_edge.runtime.segmenter import Segmenter, one_side_interval
+from arseg_edge.runtime.schedule.adaptive import default_intervals
+from arseg_edge.runtime.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "reference"
@@ -89,8 +90,8 @@ def measure_accuracy(measured: Measured, dataset: Dataset, clips: list[Path]) ->
     (sequence,) = dataset.sequences
     truths = {index: dataset.read_labels(path) for index, path in sequence.labels.items()}
     of_hr: dict[tuple[Path, int], npt.NDArray[np.uint8]] = {}
-    live_interval = one_side_interval(INTERVAL)
-    ways = {way.name: way.settings for way in ways_of(INTERVAL, None, THREADS, live_interval=live_interval)}
+    anchors = default_intervals(INTERVAL)
+    ways = {way.name: way.settings for way in ways_of(INTERVAL, None, THREADS, anchors=anchors)}
     bundle = read_bundle(demo_bundle())
     for row, name in ROWS.items():
         networks = load_networks(bundle, providers="cpu", threads=THREADS, scale=None)

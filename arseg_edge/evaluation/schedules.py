@@ -31,8 +31,9 @@ from arseg_edge.runtime.schedule.adaptive import (
     OneSide,
     ScheduledFrame,
     TiedFrame,
+    default_intervals,
 )
-from arseg_edge.runtime.segmenter import LOOKS, one_side_interval
+from arseg_edge.runtime.segmenter import LOOKS
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 EVERY: Final = (2, 3, 4, 6, 12)
@@ -76,12 +77,13 @@ class Schedule:
 def schedules(interval: int) -> tuple[Schedule, ...]:
     """Return all that there are up to an interval."""
     every = [number for number in EVERY if number <= interval]
+    anchors = default_intervals(interval)
     return (
         *(Schedule(f"hr-every-{k}-one-side", f"HR every {k}, moved from one side", k, 1.0, False) for k in every),
         *(Schedule(f"hr-every-{k}-both-sides", f"HR every {k}, moved from both sides", k, 1.0, True) for k in every),
         Schedule("adaptive-live-lr", f"adaptive, live, LR every {LR_EVERY}", interval, TOLERANCE, False, LR_EVERY),
-        Schedule(ADAPTIVE_LIVE, "adaptive, live", one_side_interval(interval), TOLERANCE, False, LOOKS),
-        Schedule(ADAPTIVE_FILE, "adaptive, file", interval, TOLERANCE, True),
+        Schedule(ADAPTIVE_LIVE, "adaptive, live", anchors.one_side, TOLERANCE, False, LOOKS),
+        Schedule(ADAPTIVE_FILE, "adaptive, file", anchors.both_sides, TOLERANCE, True),
     )
 
 
