@@ -73,7 +73,7 @@ class CheckpointPredictor:
         if self._feature is None:
             raise SequenceError("motion before any keyframe: call keyframe(rgb) first")
         moved = self._batch(fitting(motion, self._seen(rgb), self._family.sampling))
-        _, logits = self._nonkeyframe(self._small(rgb), self._feature, moved)
+        logits, _ = self._nonkeyframe(self._small(rgb), self._feature, moved)
         return self._labels(logits, rgb)
 
     @torch.inference_mode()
