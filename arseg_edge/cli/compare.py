@@ -94,6 +94,8 @@ def _print(comparison: Comparison) -> None:
         (f"LR {scale:g} + CReFF", f"{value:.2f}", f"{comparison.speedup(scale, interval):.2f}")
         for scale, value in times.ar.items()
     ]
+    titles = {row.name: row.title for row in comparison.schedules}
+    rows += [(titles[name], f"{value:.2f}", f"{times.hr / value:.2f}") for name, value in times.adaptive.items()]
     print_table(rows, header=("in a stream", "ms a frame", f"speed-up at interval {interval}"))
 
 

@@ -2,7 +2,8 @@
 
 AR is HR on keyframes with LR and CReFF on the frames between. HR runs on every frame; between keyframes LR alone and AR
 run too, and their labels are compared with HR's. Keyframes are as far apart as the video and the longest interval
-allow, so that every distance up to there is measured. Then HR and AR are timed as streams (``stream_times.py``).
+allow, so that every distance up to there is measured. Beside them run the schedules that move labels along
+(``schedules.py``). Then HR, AR and the adaptive schedule are timed as streams (``stream_times.py``).
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Comparison:
             "milliseconds": {
                 "hr": round(self.times.hr, 3),
                 "ar": {f"{scale:g}": round(value, 3) for scale, value in self.times.ar.items()},
+                **{name: round(value, 3) for name, value in self.times.adaptive.items()},
             },
             "scales": {f"{branch.scale:g}": self._branch(branch) for branch in self.branches},
             "schedules": [row.as_dict("agreement") for row in self.schedules],

@@ -9,7 +9,9 @@ from itertools import islice
 from time import perf_counter
 from typing import Final
 
+from arseg_edge.evaluation.advice import ADAPTIVE_FILE, ADAPTIVE_LIVE
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
+from arseg_edge.evaluation.schedules import schedules
 from arseg_edge.runtime.source.open_source import SourceLike
 from arseg_edge.runtime.stream import ResultStream
 
@@ -27,22 +29,34 @@ class StreamTimes:
     """Of HR on every frame."""
     ar: Mapping[float, float]
     """What a frame between keyframes adds to an AR stream, by LR scale."""
+    adaptive: Mapping[str, float]
+    """Of a stream by the adaptive schedule, by its row's name (``schedules.py``)."""
 
 
 def stream_times(predictors: Sequence[BundlePredictor], video: SourceLike, interval: int) -> StreamTimes:
-    """Time HR on every frame beside AR with each predictor, on the first frames of a video.
+    """Time HR on every frame beside AR with each predictor and the adaptive schedule, on a video's first frames.
 
     Raises: as ``Segmenter.stream``. The video must have a frame that is no keyframe among the first ones.
     """
     hr: list[float] = []
     ar: dict[float, list[float]] = {each.scale: [] for each in predictors}
+    chosen = [each for each in schedules(interval) if each.name in (ADAPTIVE_FILE, ADAPTIVE_LIVE)]
+    adaptive: dict[str, list[float]] = {each.name: [] for each in chosen}
     for _ in range(_ROUNDS):
         total, frames, _ = _drain(predictors[0].stream(video, 1), interval)
         hr.append(total / frames)
         for each in predictors:
             total, frames, keyframes = _drain(each.stream(video, interval), _INTERVALS * interval)
             ar[each.scale].append((total - keyframes * hr[-1]) / (frames - keyframes))
-    return StreamTimes(statistics.median(hr), {scale: statistics.median(values) for scale, values in ar.items()})
+        for schedule in chosen:
+            stream = predictors[0].stream(video, schedule.interval, **schedule.settings)
+            total, frames, _ = _drain(stream, _INTERVALS * interval)
+            adaptive[schedule.name].append(total / frames)
+    return StreamTimes(
+        statistics.median(hr),
+        {scale: statistics.median(values) for scale, values in ar.items()},
+        {name: statistics.median(values) for name, values in adaptive.items()},
+    )
 
 
 def _drain(results: ResultStream, count: int) -> tuple[float, int, int]:

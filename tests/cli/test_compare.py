@@ -25,6 +25,8 @@ def test_compare(arseg: Command, clip: Path) -> None:
     row = schedules.splitlines()[2].split()
     assert row[:6] == ["HR", "on", "every", "frame", "100.00", "100.0"]
     assert times.splitlines()[0].endswith("speed-up at interval 12")
+    names = ["HR", "LR 0.5 + CReFF", "adaptive, live", "adaptive, file"]
+    assert [line[:14].strip() for line in times.splitlines()[2:]] == names
     scale, interval, *_ = reaches.splitlines()[2].split()
     assert (scale, interval) == ("0.5", "12")
     assert "the video: its own keyframes come no further apart" in reaches
@@ -41,6 +43,7 @@ def test_compare_as_json(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
     assert facts["keyframes"] == {"first": 1, "interval": 2}
     assert facts["frames_by_distance"] == [3, 3, 2, 2, 2, 2]
     assert set(facts["scales"]) == set(facts["milliseconds"]["ar"]) == {"0.5", "0.3"}
+    assert set(facts["milliseconds"]) == {"hr", "ar", "adaptive-live", "adaptive-file"}
     for branch in facts["scales"].values():
         assert branch["speedup"] > 0
         # Nothing is compared on keyframes.

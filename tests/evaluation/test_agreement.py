@@ -54,6 +54,8 @@ def test_counts_against_a_loop_written_out(tmp_path: Path) -> None:
     assert steps == [*(f"{count} frames" for count in range(1, 16)), "timing"]
     assert found.times.hr > 0
     assert set(found.times.ar) == {0.5}
+    assert set(found.times.adaptive) == {"adaptive-file", "adaptive-live"}
+    assert min(found.times.adaptive.values()) > 0
 
 
 def test_every_scale_and_only_so_many_seconds(tiny_bundle: Path) -> None:
@@ -128,7 +130,7 @@ def comparison(
     classes = ClassSet(("a", "b"), ((0, 0, 0), (1, 1, 1)))
     return Comparison(
         "b.arseg", "v.mp4", classes, 4, longest, sum(stretches), {}, stretches, tuple(counted.tolist()), branches,
-        StreamTimes(100.0, ar), rows,
+        StreamTimes(100.0, ar, {}), rows,
     )  # fmt: skip
 
 
