@@ -172,7 +172,8 @@ def _decode(kind: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         result = _decode(arguments[0], value, where)
-        for rule in kind.__metadata__:
+        rules: tuple[Rule, ...] = kind.__metadata__
+        for rule in rules:
             expected = rule.broken_by(result)
             if expected is not None:
                 raise fail(expected)

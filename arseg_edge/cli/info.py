@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from arseg_edge.bundle import GOLDEN, Bundle, read_bundle
+from arseg_edge.bundle import read_bundle
 from arseg_edge.cli.options import json_option, model_argument, print_json, print_table
 from arseg_edge.errors import BundleError
-from arseg_edge.golden import read_golden
+from arseg_edge.integrity import damage_of
 from arseg_edge.manifest import FORMAT_VERSION, Macs, Manifest
 
 _OLD = f", the one of today is {FORMAT_VERSION} (arseg-edge export --upgrade)"
@@ -27,13 +27,12 @@ def info(bundle: Path, as_json: bool) -> None:
     """
     opened = read_bundle(bundle)
     manifest = opened.manifest
-    damage = _damage(opened)
+    damage = damage_of(opened)
     if as_json:
         savings = {
             f"{branch.scale:g}": manifest.macs.saving(branch.scale, manifest.interval) for branch in manifest.scales
         }
-        damaged = {name: str(error) for name, error in damage.items()}
-        print_json({**dataclasses.asdict(manifest), "saving": savings, "damaged": damaged})
+        print_json({**dataclasses.asdict(manifest), "saving": savings, "damaged": damage})
     else:
         print_table(_facts(manifest, damage))
         click.echo()
@@ -41,21 +40,8 @@ def info(bundle: Path, as_json: bool) -> None:
         click.echo()
         for branch in manifest.scales:
             click.echo(_saving(manifest.macs, branch.scale, manifest.interval))
-    for error in damage.values():
-        raise error
-
-
-def _damage(bundle: Bundle) -> dict[str, BundleError]:
-    """Return what is wrong with members that the manifest alone says nothing of."""
-    found = {}
-    for name in bundle.manifest.members:
-        try:
-            data = bundle.read(name)
-            if name == GOLDEN:
-                read_golden(data, str(bundle.path))
-        except BundleError as error:
-            found[name] = error
-    return found
+    for line in damage.values():
+        raise BundleError(line)
 
 
 def _facts(manifest: Manifest, damage: Collection[str]) -> list[tuple[str, ...]]:
