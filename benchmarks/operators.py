@@ -22,6 +22,7 @@ arguments.add_argument("--json", action="store_true")
 options = arguments.parse_args()
 os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)  # read when NumPy is imported
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import onnxruntime as ort  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
@@ -30,6 +31,10 @@ from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper  # 
 from arseg_edge.export.operators.local_attention import body  # noqa: E402
 from arseg_edge.operators import DOMAIN, VERSION  # noqa: E402
 from arseg_edge.runtime import native  # noqa: E402
+from arseg_edge.runtime.labels.moved import Moved, logits_place, moved_labels  # noqa: E402
+from arseg_edge.runtime.labels.seen import Seen  # noqa: E402
+from arseg_edge.runtime.labels.uniform import uniform_labels  # noqa: E402
+from arseg_edge.runtime.motion.step import blocks_of  # noqa: E402
 
 Array = NDArray[np.generic]
 _TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
@@ -244,6 +249,28 @@ def image_cases() -> list[Case]:
     ]
 
 
+def moved_cases() -> list[Case]:
+    """Labels moved along, as regions with smooth edges have them, from one frame and from two that partly differ."""
+    size, classes = (720, 960), 11
+    blocks = blocks_of(*size)
+    logits = [cv2.GaussianBlur(noise(*blocks, classes), (0, 0), 6) for _ in range(2)]
+    logits[1] = logits[0] + np.float32(0.15) * logits[1]
+    sources = []
+    for each in logits:
+        large = cv2.resize(each, size[::-1], interpolation=cv2.INTER_LINEAR)
+        motion = cv2.GaussianBlur(noise(*blocks, 2), (0, 0), 2)
+        weight = random.uniform(0.1, 1, blocks).astype(np.float32)
+        sources.append(Moved(Seen(large.argmax(axis=2).astype(np.uint8), each), motion, weight))
+    place = logits_place(size, blocks, upscale=8, align_corners=False)
+    found = [moved_labels([source], classes, None) for source in sources]
+    apart = (found[0] != found[1]).mean()
+    return [
+        Case("moved labels, one frame", lambda: moved_labels(sources[:1], classes, place)),
+        Case(f"moved labels, two, {apart:.0%} apart", lambda: moved_labels(sources, classes, place)),
+        Case("uniform labels of a frame", lambda: uniform_labels(sources[0].seen.labels)),
+    ]
+
+
 def reference_cases() -> list[Case]:
     """The processor's sgemm rate, and the attention in standard operators."""
     a, b, product = noise(1536, 1536), noise(1536, 1536), np.empty((1536, 1536), np.float32)
@@ -287,7 +314,7 @@ def measure(cases: list[Case], rounds: int) -> list[Timing]:
 
 def main() -> None:
     """Measure and print."""
-    cases = [*reference_cases(), *image_cases(), *(case for s in SETTINGS for case in cases_of(s))]
+    cases = [*reference_cases(), *image_cases(), *moved_cases(), *(case for s in SETTINGS for case in cases_of(s))]
     kept = [case for case in cases if options.only in case.name or case.name.startswith(("sgemm", "copy"))]
     timings = measure(kept, options.rounds)
     if options.json:

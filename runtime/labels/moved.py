@@ -141,7 +141,7 @@ def _bilinear(field: Floats, places: Floats) -> Floats:
 class _Source(ctypes.Structure):
     """``MovedLabelsSource`` of ``runtime/native/kernels/kernels.h``."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("labels", "logits", "motion", "weight")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("labels", "uniform", "logits", "motion", "weight")]
 
 
 class _Arguments(ctypes.Structure):
@@ -168,7 +168,7 @@ def _natively(sources: Sequence[Moved], classes: int, place: LogitsPlace | None,
         arguments.with_logits, (arguments.logits_height, arguments.logits_width) = 1, logits.shape[:2]
         (arguments.scale_x, arguments.scale_y), (arguments.offset_x, arguments.offset_y) = place.scale, place.offset
     for index, source in enumerate(sources):
-        arrays = source.seen.labels, source.seen.logits, source.motion, source.weight
+        arrays = source.seen.labels, source.seen.uniform, source.seen.logits, source.motion, source.weight
         arguments.source[index] = _Source(*(None if each is None else each.ctypes.data for each in arrays))
     arguments.output = output.ctypes.data
     return bool(function(ctypes.byref(arguments)))

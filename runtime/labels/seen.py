@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from arseg_edge.runtime.labels.uniform import uniform_labels
 
 Labels = npt.NDArray[np.uint8]
 """[H, W]."""
@@ -19,3 +22,8 @@ class Seen:
     """uint8 [H, W]."""
     logits: npt.NDArray[np.float32] | None
     """float32 [h, w, classes]; None where nobody asked for them, or the bundle gives none."""
+
+    @cached_property
+    def uniform(self) -> npt.NDArray[np.uint8]:
+        """Where ``labels`` are all the same (``uniform_labels``), found when first asked for."""
+        return uniform_labels(self.labels)

@@ -6,6 +6,6 @@
 
 namespace arseg {
 
-constexpr int kInterface = 3;
+constexpr int kInterface = 4;
 
 }  // namespace arseg

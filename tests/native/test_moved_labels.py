@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from operator_session import require_library
 
-from arseg_edge.runtime.labels import moved
+from arseg_edge.runtime.labels import moved, uniform
 from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
 from arseg_edge.runtime.labels.seen import Seen
+from arseg_edge.runtime.labels.uniform import MIXED, uniform_labels
 
 CLASSES = 5
 
@@ -45,6 +48,67 @@ def test_kernel_and_twin(
     assert moved._natively(sources, CLASSES, place if logits else None, output)
     # Sums in another order, and fused, may round a half to the other side.
     assert (output != in_numpy(sources, place)).mean() <= 0.002
+
+
+def regions(random: np.random.Generator, size: tuple[int, int], *, largest: int = CLASSES) -> NDArray[np.uint8]:
+    """Labels as networks make them: large regions with smooth edges."""
+    coarse = random.uniform(0, largest, (4, 5)).astype(np.float32)
+    smooth = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth, 0, largest - 1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(200, 320), (197, 313), (24, 24), (17, 300)])
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("reach", [0.0, 0.3, 2.0, 20.0])
+def test_what_is_uniform_is_as_if_looked_up(
+    level: str, random: np.random.Generator, size: tuple[int, int], count: int, reach: float
+) -> None:
+    """Squares that are filled at once have the labels that every pixel by itself would have."""
+    sources = []
+    for _ in range(count):
+        each = source(random, size, reach=reach)
+        # Neighbours move alike, but for some; one leads nowhere.
+        smooth = cv2.GaussianBlur(each.motion, (0, 0), 4)
+        some = random.random(smooth.shape[:2]) < 0.03
+        smooth[some] = each.motion[some]
+        smooth[-1, -1] = np.nan, 1e9
+        sources.append(Moved(Seen(regions(random, size), each.seen.logits), smooth, each.weight))
+    place = logits_place(size, (max(1, size[0] // 8), max(1, size[1] // 8)), upscale=8, align_corners=True)
+    with_maps, without = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    assert moved._natively(sources, CLASSES, place, with_maps)
+    for each in sources:
+        each.seen.uniform[:] = MIXED
+    assert moved._natively(sources, CLASSES, place, without)
+    np.testing.assert_array_equal(with_maps, without)
+    with np.errstate(invalid="ignore"):
+        assert (with_maps != in_numpy(sources, place)).mean() <= 0.002
+
+
+@pytest.mark.parametrize("classes", [2, 16, 17, 32, 33, 256])
+def test_any_number_of_classes(level: str, random: np.random.Generator, classes: int) -> None:
+    size, blocks = (64, 96), (8, 12)
+    place = logits_place(size, blocks, upscale=8, align_corners=True)
+    sources = []
+    for _ in range(2):
+        logits = random.normal(size=(*blocks, classes)).astype(np.float32)
+        motion = random.normal(size=(*blocks, 2)).astype(np.float32)
+        labels = random.integers(0, classes, size, np.uint8, endpoint=False)
+        sources.append(Moved(Seen(labels, logits), motion, random.uniform(0.1, 1, blocks).astype(np.float32)))
+    found, expected = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    assert moved._natively(sources, classes, place, found)
+    moved._in_numpy(sources, classes, place, expected)
+    assert (found != expected).mean() <= 0.002
+
+
+@pytest.mark.parametrize("size", [(200, 320), (197, 313), (8, 8), (7, 9), (1, 1), (1, 300), (33, 5)])
+def test_uniform_labels_and_their_twin(random: np.random.Generator, size: tuple[int, int]) -> None:
+    require_library()
+    labels = regions(random, size)
+    found = uniform_labels(labels)
+    np.testing.assert_array_equal(found, uniform.in_numpy(labels))
+    for row, column in np.ndindex(found.shape):
+        around = labels[8 * row : 8 * row + 16, 8 * column : 8 * column + 16]
+        assert found[row, column] == (around[0, 0] if (around == around[0, 0]).all() else MIXED)
 
 
 def test_whole_steps_move_whole_labels(level: str, random: np.random.Generator) -> None:

@@ -70,11 +70,14 @@ struct NormalizeImageArguments {
 
 constexpr int64_t kMostMovedSources = 4;
 
+constexpr uint8_t kMixedLabels = 255;
+
 struct MovedLabelsSource {
-  const uint8_t* labels;  // [height, width]
-  const float* logits;    // [logits_height, logits_width, classes]; null without them
-  const float* motion;    // [rows, columns, 2], (dx, dy) in blocks
-  const float* weight;    // [rows, columns]
+  const uint8_t* labels;   // [height, width]
+  const uint8_t* uniform;  // [rows, columns], as `uniform_labels` makes it; null: unknown
+  const float* logits;     // [logits_height, logits_width, classes]; null without them
+  const float* motion;     // [rows, columns, 2], (dx, dy) in blocks
+  const float* weight;     // [rows, columns]
 };
 
 struct MovedLabelsArguments {

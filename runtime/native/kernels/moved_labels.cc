@@ -9,43 +9,16 @@ namespace ARSEG_LEVEL {
 namespace {
 
 constexpr int64_t kBlock = 8;  // pixels on a block's side; the motion stands at blocks' centres
-constexpr int64_t kBandRows = 16;
 constexpr int64_t kMostClasses = 256;
+constexpr float kMargin = 1.0f / 256;  // pixels by which interpolation may round beyond what it lies between
+constexpr float kFarthest = 32768;     // pixels; beyond, whole ones are no longer told apart well enough
 
 inline float between(float first, float second, float share) { return first + (second - first) * share; }
 
-// One source's motion along a row of pixels, in pixels, at the centres of blocks.
-struct MotionRow {
-  float* x;
-  float* y;
-};
-
-void interpolate_motion(const MovedLabelsArguments& a, const float* motion, int64_t y, const MotionRow& row) {
-  const float last = static_cast<float>(a.rows - 1);
-  float position = (static_cast<float>(y) - 3.5f) / kBlock;
-  position = position < 0 ? 0 : position > last ? last : position;
-  const int64_t first = static_cast<int64_t>(position);
-  const float share = position - static_cast<float>(first);
-  const float* upper = motion + 2 * first * a.columns;
-  const float* lower = motion + 2 * smaller(first + 1, a.rows - 1) * a.columns;
-  for (int64_t c = 0; c < a.columns; ++c) {
-    row.x[c] = kBlock * between(upper[2 * c], lower[2 * c], share);
-    row.y[c] = kBlock * between(upper[2 * c + 1], lower[2 * c + 1], share);
-  }
-}
-
-// The motion of the eight pixels between the centres of two blocks.
+// The motion of a row of eight pixels between the centres of two blocks, in pixels.
 struct Segment {
   float x[2], y[2];
-
-  float dx(int64_t pixel) const { return between(x[0], x[1], (static_cast<float>(pixel) + 0.5f) / kBlock); }
-  float dy(int64_t pixel) const { return between(y[0], y[1], (static_cast<float>(pixel) + 0.5f) / kBlock); }
 };
-
-Segment segment_of(const MovedLabelsArguments& a, const MotionRow& row, int64_t index) {
-  const int64_t left = clamp(index - 1, 0, a.columns - 1), right = clamp(index, 0, a.columns - 1);
-  return {{row.x[left], row.x[right]}, {row.y[left], row.y[right]}};
-}
 
 // One lane for each pixel of a segment, at every level: wider vectors would not help, narrower ones are made of two.
 typedef float Pixels __attribute__((vector_size(kBlock * sizeof(float))));
@@ -54,12 +27,19 @@ typedef int32_t Places __attribute__((vector_size(kBlock * sizeof(int32_t))));
 constexpr Pixels kShares = {0.5f / 8, 1.5f / 8, 2.5f / 8, 3.5f / 8, 4.5f / 8, 5.5f / 8, 6.5f / 8, 7.5f / 8};
 constexpr Places kLanesOfSegment = {0, 1, 2, 3, 4, 5, 6, 7};
 
-// To whole pixels, halves to the even number; no farther than any picture reaches, and 0 for what is no number.
-inline Places whole(Pixels pixels) {
+// No farther than any picture reaches, and 0 for what is no number.
+inline Pixels within_reach(Pixels pixels) {
   const float far = 65536;
   pixels = pixels == pixels ? pixels : Pixels{};
   pixels = pixels > far ? Pixels{} + far : pixels;
-  pixels = pixels < -far ? Pixels{} - far : pixels;
+  return pixels < -far ? Pixels{} - far : pixels;
+}
+
+// The motion of each pixel of a segment on one axis.
+inline Pixels along(const float (&ends)[2]) { return within_reach(ends[0] + (ends[1] - ends[0]) * kShares); }
+
+// To whole pixels, halves to the even number.
+inline Places whole(Pixels pixels) {
   const float rounding = 3 << 22;  // a sum with it has no room for fractions
   return __builtin_convertvector((pixels + rounding) - rounding, Places);
 }
@@ -72,8 +52,7 @@ inline Places inside(Places places, int32_t last) {
 // The labels of a segment's eight pixels, the first of which is x; of those outside the picture, of its border.
 inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* labels, const Segment& segment, int64_t y,
                         int64_t x) {
-  const Places right = whole(segment.x[0] + (segment.x[1] - segment.x[0]) * kShares);
-  const Places down = whole(segment.y[0] + (segment.y[1] - segment.y[0]) * kShares);
+  const Places right = whole(along(segment.x)), down = whole(along(segment.y));
   uint64_t found;
   // Between two blocks motion is linear: what is equal at both ends is equal all the way.
   const int64_t from = x + right[0];
@@ -90,85 +69,261 @@ inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* labels, co
   return found;
 }
 
-// Adds a source's logits at a place of the picture, in pixels.
-void add_logits(const MovedLabelsArguments& a, const float* logits, float x, float y, float weight, float* sums) {
-  const float last_x = static_cast<float>(a.logits_width - 1), last_y = static_cast<float>(a.logits_height - 1);
-  x = x * a.logits_scale_x + a.logits_offset_x, y = y * a.logits_scale_y + a.logits_offset_y;
-  x = x > 0 ? x : 0, y = y > 0 ? y : 0;  // also of what is no number
-  x = x > last_x ? last_x : x, y = y > last_y ? last_y : y;
-  const int64_t left = static_cast<int64_t>(x), top = static_cast<int64_t>(y);
-  const int64_t right = smaller(left + 1, a.logits_width - 1), bottom = smaller(top + 1, a.logits_height - 1);
-  const float share_x = x - static_cast<float>(left), share_y = y - static_cast<float>(top);
-  const float* const corners[4] = {
-      logits + (top * a.logits_width + left) * a.classes, logits + (top * a.logits_width + right) * a.classes,
-      logits + (bottom * a.logits_width + left) * a.classes, logits + (bottom * a.logits_width + right) * a.classes};
-  const float shares[4] = {weight * (1 - share_y) * (1 - share_x), weight * (1 - share_y) * share_x,
-                           weight * share_y * (1 - share_x), weight * share_y * share_x};
-  for (int64_t n = 0; n < a.classes; ++n) {
-    sums[n] += shares[0] * corners[0][n] + shares[1] * corners[1][n] + shares[2] * corners[2][n] +
-               shares[3] * corners[3][n];
-  }
+// Where a segment's pixels lie in a source's logits: the first float of the upper left of four cells, the way to the
+// others, and the share of each, by the source's weight.
+struct Cells {
+  Places first, right, down;
+  Pixels shares[4];
+};
+
+inline Pixels inside(Pixels pixels, float last) {
+  pixels = pixels > 0 ? pixels : Pixels{};
+  return pixels > last ? Pixels{} + last : pixels;
 }
 
-uint8_t decide(const MovedLabelsArguments& a, const Segment* segments, const uint8_t (*found)[kBlock], int64_t y,
-               int64_t x, int64_t i) {
-  const int64_t block = smaller(y / kBlock, a.rows - 1) * a.columns + smaller((x + i) / kBlock, a.columns - 1);
+Cells cells_of(const MovedLabelsArguments& a, const float* weights, const Segment& segment, int64_t y, int64_t x) {
+  const auto lanes = __builtin_convertvector(kLanesOfSegment, Pixels) + static_cast<float>(x);
+  Pixels right = lanes + along(segment.x), down = static_cast<float>(y) + along(segment.y);
+  right = inside(right * a.logits_scale_x + a.logits_offset_x, static_cast<float>(a.logits_width - 1));
+  down = inside(down * a.logits_scale_y + a.logits_offset_y, static_cast<float>(a.logits_height - 1));
+  const Places column = __builtin_convertvector(right, Places), row = __builtin_convertvector(down, Places);
+  const int32_t classes = static_cast<int32_t>(a.classes), width = static_cast<int32_t>(a.logits_width);
+  Cells cells;
+  cells.first = (row * width + column) * classes;
+  cells.right = column < width - 1 ? Places{} + classes : Places{};
+  cells.down = row < static_cast<int32_t>(a.logits_height - 1) ? Places{} + width * classes : Places{};
+  const Pixels share_x = right - __builtin_convertvector(column, Pixels);
+  const Pixels share_y = down - __builtin_convertvector(row, Pixels);
+  // From the middle of a segment on it is the next block's.
+  const float left_weight = weights[clamp(x / kBlock, 0, a.columns - 1)];
+  const float right_weight = weights[clamp((x + kBlock / 2) / kBlock, 0, a.columns - 1)];
+  const Pixels weight = kLanesOfSegment < static_cast<int32_t>(kBlock / 2) ? Pixels{} + left_weight
+                                                                           : Pixels{} + right_weight;
+  cells.shares[0] = weight * (1 - share_y) * (1 - share_x);
+  cells.shares[1] = weight * (1 - share_y) * share_x;
+  cells.shares[2] = weight * share_y * (1 - share_x);
+  cells.shares[3] = weight * share_y * share_x;
+  return cells;
+}
+
+// The class whose sum is the largest; of equal ones the first.
+int64_t largest_of(const float* sums, int64_t classes) {
+  int64_t best = 0;
+  for (int64_t n = 1; n < classes; ++n) best = sums[n] > sums[best] ? n : best;
+  return best;
+}
+
+// Some classes' sums at pixel i of a segment over all sources, `lanes` of them from `first` on.
+inline Floats sum_logits(const MovedLabelsArguments& a, const Cells* cells, int64_t i, int64_t first, int64_t lanes) {
+  Floats sum = {};
+  for (int64_t k = 0; k < a.sources; ++k) {
+    const Cells& c = cells[k];
+    const float* const upper = a.source[k].logits + c.first[i] + first;
+    const float* const lower = upper + c.down[i];
+    sum += c.shares[0][i] * load_first(upper, lanes) + c.shares[1][i] * load_first(upper + c.right[i], lanes) +
+           c.shares[2][i] * load_first(lower, lanes) + c.shares[3][i] * load_first(lower + c.right[i], lanes);
+  }
+  return sum;
+}
+
+// The label of pixel i of a segment by the logits of all sources.
+int64_t by_logits(const MovedLabelsArguments& a, const Cells* cells, int64_t i) {
+  const float lowest = -__builtin_inff();
+  if (a.classes <= 2 * kLanes) {  // nearly always
+    const int64_t low = smaller(a.classes, kLanes), high = a.classes - low;
+    Floats first = sum_logits(a, cells, i, 0, low);
+    first = lanes_between(0, low) ? first : splat(lowest);
+    const int first_best = largest_lane(first);
+    if (high == 0 && first_best < kLanes) return first_best;
+    if (first_best < kLanes) {
+      Floats second = sum_logits(a, cells, i, kLanes, high);
+      second = lanes_between(0, high) ? second : splat(lowest);
+      const int second_best = largest_lane(second);
+      if (second_best < kLanes) return second[second_best] > first[first_best] ? kLanes + second_best : first_best;
+    }
+  }
+  float sums[kMostClasses + kLanes];
+  for (int64_t n = 0; n < a.classes; n += kLanes) store(sums + n, sum_logits(a, cells, i, n, smaller(a.classes - n, kLanes)));
+  return largest_of(sums, a.classes);
+}
+
+// The same by the weights alone.
+int64_t by_weights(const MovedLabelsArguments& a, const uint8_t (*found)[kBlock], int64_t block, int64_t i) {
   float sums[kMostClasses];
   for (int64_t n = 0; n < a.classes; ++n) sums[n] = 0;
   for (int64_t k = 0; k < a.sources; ++k) {
-    const MovedLabelsSource& source = a.source[k];
-    const float weight = source.weight[block];
-    if (a.with_logits) {
-      add_logits(a, source.logits, static_cast<float>(x + i) + segments[k].dx(i),
-                 static_cast<float>(y) + segments[k].dy(i), weight, sums);
-    } else if (found[k][i] < a.classes) {
-      sums[found[k][i]] += weight;
+    if (found[k][i] < a.classes) sums[found[k][i]] += a.source[k].weight[block];
+  }
+  return largest_of(sums, a.classes);
+}
+
+// The pixels between the centres of four blocks, those outside the picture left out.
+struct Square {
+  int64_t index;       // of the square in its row; it lies between the blocks index − 1 and index
+  int64_t x, y;        // of its first pixel, which may lie outside
+  int64_t begin, end;  // its columns inside the picture, from x
+  int64_t first_row, last_row;
+};
+
+void decide_square(const MovedLabelsArguments& a, const Square& square) {
+  const int64_t left = clamp(square.index - 1, 0, a.columns - 1), right = clamp(square.index, 0, a.columns - 1);
+  const int64_t top = clamp((square.y + kBlock / 2) / kBlock - 1, 0, a.rows - 1);
+  const int64_t bottom = clamp((square.y + kBlock / 2) / kBlock, 0, a.rows - 1);
+  for (int64_t y = square.first_row; y < square.last_row; ++y) {
+    const float share = (static_cast<float>(y - square.y) + 0.5f) / kBlock;
+    Segment segments[kMostMovedSources];
+    uint8_t found[kMostMovedSources][kBlock];
+    uint64_t first = 0, apart = 0;
+    for (int64_t k = 0; k < a.sources; ++k) {
+      const float* const upper = a.source[k].motion + 2 * top * a.columns;
+      const float* const lower = a.source[k].motion + 2 * bottom * a.columns;
+      const auto at = [&](int64_t column, int64_t axis) {
+        return kBlock * between(upper[2 * column + axis], lower[2 * column + axis], share);
+      };
+      segments[k] = {{at(left, 0), at(right, 0)}, {at(left, 1), at(right, 1)}};
+      const uint64_t here = look_up(a, a.source[k].labels, segments[k], y, square.x);
+      first = k == 0 ? here : first;
+      apart |= here ^ first;
+      __builtin_memcpy(found[k], &here, kBlock);
+    }
+    if (apart != 0) {
+      const int64_t block_row = smaller(y / kBlock, a.rows - 1) * a.columns;
+      uint8_t differs[kBlock];
+      __builtin_memcpy(differs, &apart, kBlock);
+      Cells cells[kMostMovedSources];
+      for (int64_t k = 0; k < a.sources && a.with_logits; ++k) {
+        cells[k] = cells_of(a, a.source[k].weight + block_row, segments[k], y, square.x);
+      }
+      for (int64_t i = square.begin; i < square.end; ++i) {
+        if (differs[i] == 0) continue;
+        const int64_t block = block_row + smaller((square.x + i) / kBlock, a.columns - 1);
+        found[0][i] = static_cast<uint8_t>(a.with_logits ? by_logits(a, cells, i) : by_weights(a, found, block, i));
+      }
+    }
+    uint8_t* const output = a.output + y * a.width + square.x;
+    if (square.end - square.begin == kBlock) {
+      __builtin_memcpy(output, found[0], kBlock);
+    } else {
+      for (int64_t i = square.begin; i < square.end; ++i) output[i] = found[0][i];
     }
   }
-  int64_t best = 0;
-  for (int64_t n = 1; n < a.classes; ++n) best = sums[n] > sums[best] ? n : best;
-  return static_cast<uint8_t>(best);
+}
+
+// For each square of a row, and one source: the first and the last block that its pixels can come from, as (x, y).
+struct Reach {
+  int32_t* first;
+  int32_t* last;
+};
+
+// What `find_reach` needs: the motion above and below a row of squares, as far as it goes each way.
+struct Extent {
+  float* low;
+  float* high;
+};
+
+Reach reach_in(Arena& arena, int64_t columns) {
+  const size_t bytes = static_cast<size_t>(2 * (columns + 1)) * sizeof(int32_t);
+  Reach reach;
+  reach.first = static_cast<int32_t*>(arena.bytes(bytes)), reach.last = static_cast<int32_t*>(arena.bytes(bytes));
+  return reach;
+}
+
+Extent extent_in(Arena& arena, int64_t columns) {
+  Extent extent;
+  extent.low = arena.floats(2 * (columns + 2)), extent.high = arena.floats(2 * (columns + 2));
+  return extent;
+}
+
+inline float lower_of(float a, float b) { return a < b ? a : b; }
+inline float higher_of(float a, float b) { return a > b ? a : b; }
+
+// Motion between four centres lies between theirs. What is no number, or too far, reaches from edge to edge.
+void find_reach(const MovedLabelsArguments& a, const float* motion, int64_t row, const Extent& extent,
+                const Reach& reach) {
+  const float* __restrict__ const upper = motion + 2 * clamp(row - 1, 0, a.rows - 1) * a.columns;
+  const float* __restrict__ const lower = motion + 2 * clamp(row, 0, a.rows - 1) * a.columns;
+  float* __restrict__ const low = extent.low;
+  float* __restrict__ const high = extent.high;
+  int32_t* __restrict__ const first = reach.first;
+  int32_t* __restrict__ const last = reach.last;
+  const float most = kFarthest / kBlock, edge = 2 * kFarthest / kBlock;
+  const int64_t values = 2 * a.columns;
+  for (int64_t j = 0; j < values; ++j) {
+    const float above = upper[j], below = lower[j];
+    const bool near_above = (above > -most) & (above < most), near_below = (below > -most) & (below < most);
+    low[j + 2] = lower_of(near_above ? above : -edge, near_below ? below : -edge);
+    high[j + 2] = higher_of(near_above ? above : edge, near_below ? below : edge);
+  }
+  for (int64_t axis = 0; axis < 2; ++axis) {
+    low[axis] = low[axis + 2], high[axis] = high[axis + 2];
+    low[values + 2 + axis] = low[values + axis], high[values + 2 + axis] = high[values + axis];
+  }
+  // Half a pixel more, as whole pixels are rounded to.
+  const float y = static_cast<float>(row * kBlock - kBlock / 2), room = 0.5f + kMargin;
+  const float right = static_cast<float>(a.width - 1), bottom = static_cast<float>(a.height - 1);
+  const int32_t squares = static_cast<int32_t>(a.columns + 1);
+  for (int32_t j = 0; j < 2 * squares; ++j) {
+    const bool down = (j & 1) != 0;
+    const float start = down ? y : static_cast<float>((j >> 1) * 8 - 4), end = down ? bottom : right;
+    const float from = start + kBlock * lower_of(low[j], low[j + 2]) - room;
+    const float to = start + kBlock * higher_of(high[j], high[j + 2]) + (kBlock - 1 + room);
+    first[j] = static_cast<int32_t>(lower_of(higher_of(from, 0), end)) >> 3;
+    last[j] = static_cast<int32_t>(lower_of(higher_of(to, 0), end)) >> 3;
+  }
+}
+
+// The one label of all that a square can come from in a source; kMixedLabels if there are several.
+inline uint8_t label_within(const MovedLabelsArguments& a, const uint8_t* uniform, const Reach& reach, int64_t index) {
+  const int32_t left = reach.first[2 * index], right = reach.last[2 * index];
+  const int32_t top = reach.first[2 * index + 1], bottom = reach.last[2 * index + 1];
+  if (right - left > 3 || bottom - top > 3) return kMixedLabels;
+  // Each entry stands for two by two blocks.
+  const uint8_t* const upper = uniform + top * a.columns;
+  const uint8_t* const lower = uniform + (bottom > top ? bottom - 1 : top) * a.columns;
+  const int32_t other = right > left ? right - 1 : left;
+  const uint8_t label = upper[left];
+  return upper[other] == label && lower[left] == label && lower[other] == label ? label : kMixedLabels;
 }
 
 Work plan(const MovedLabelsArguments& a) {
   Arena arena(nullptr);
-  for (int64_t k = 0; k < 2 * a.sources; ++k) arena.floats(a.columns);
-  return {(a.height + kBandRows - 1) / kBandRows, arena.size()};
+  extent_in(arena, a.columns);
+  for (int64_t k = 0; k < a.sources; ++k) reach_in(arena, a.columns);
+  return {a.rows + 1, arena.size()};
 }
 
 void run(const MovedLabelsArguments& a, int64_t task, void* scratch) {
+  Square square;
+  square.y = task * kBlock - kBlock / 2;
+  square.first_row = larger(square.y, 0), square.last_row = smaller(square.y + kBlock, a.height);
+  if (square.first_row >= square.last_row) return;
   Arena arena(scratch);
-  MotionRow rows[kMostMovedSources];
+  const Extent extent = extent_in(arena, a.columns);
+  Reach reach[kMostMovedSources];
+  bool mapped = true;
   for (int64_t k = 0; k < a.sources; ++k) {
-    rows[k].x = arena.floats(a.columns);
-    rows[k].y = arena.floats(a.columns);
+    reach[k] = reach_in(arena, a.columns);
+    mapped = mapped && a.source[k].uniform != nullptr;
+    if (mapped) find_reach(a, a.source[k].motion, task, extent, reach[k]);
   }
-  const int64_t last_row = smaller((task + 1) * kBandRows, a.height);
-  for (int64_t y = task * kBandRows; y < last_row; ++y) {
-    uint8_t* const output = a.output + y * a.width;
-    for (int64_t k = 0; k < a.sources; ++k) interpolate_motion(a, a.source[k].motion, y, rows[k]);
-    // From centre to centre; the first segment starts before the picture, the last may end behind it.
-    for (int64_t index = 0, x = -kBlock / 2; x < a.width; ++index, x += kBlock) {
-      Segment segments[kMostMovedSources];
-      uint8_t found[kMostMovedSources][kBlock];
-      uint64_t first = 0, apart = 0;
-      for (int64_t k = 0; k < a.sources; ++k) {
-        segments[k] = segment_of(a, rows[k], index);
-        const uint64_t here = look_up(a, a.source[k].labels, segments[k], y, x);
-        first = k == 0 ? here : first;
-        apart |= here ^ first;
-        __builtin_memcpy(found[k], &here, kBlock);
-      }
-      const int64_t begin = larger(-x, 0), end = smaller(a.width - x, kBlock);
-      for (int64_t i = begin; i < end && apart != 0; ++i) {
-        bool agreed = true;
-        for (int64_t k = 1; k < a.sources; ++k) agreed = agreed && found[k][i] == found[0][i];
-        if (!agreed) found[0][i] = decide(a, segments, found, y, x, i);
-      }
-      if (end - begin == kBlock) {
-        __builtin_memcpy(output + x, found[0], kBlock);
+  for (square.index = 0; square.index <= a.columns; ++square.index) {
+    square.x = square.index * kBlock - kBlock / 2;
+    square.begin = larger(-square.x, 0), square.end = smaller(a.width - square.x, kBlock);
+    if (square.begin >= square.end) continue;
+    uint8_t label = mapped ? label_within(a, a.source[0].uniform, reach[0], square.index) : kMixedLabels;
+    for (int64_t k = 1; k < a.sources && label != kMixedLabels; ++k) {
+      if (label_within(a, a.source[k].uniform, reach[k], square.index) != label) label = kMixedLabels;
+    }
+    if (label == kMixedLabels) {
+      decide_square(a, square);
+      continue;
+    }
+    for (int64_t y = square.first_row; y < square.last_row; ++y) {
+      uint8_t* const output = a.output + y * a.width + square.x;
+      if (square.end - square.begin == kBlock) {
+        __builtin_memset(output, label, kBlock);
       } else {
-        for (int64_t i = begin; i < end; ++i) output[x + i] = found[0][i];
+        for (int64_t i = square.begin; i < square.end; ++i) output[i] = label;
       }
     }
   }

@@ -178,6 +178,25 @@ inline Floats permute(const float* from, Ints index) {
 #endif
 }
 
+// The first lane that holds the largest value; none (kLanes) if that is no number.
+inline int largest_lane(Floats values) {
+#if defined(__AVX512F__)
+  const float largest = _mm512_reduce_max_ps((__m512)values);
+  const unsigned lanes = _mm512_cmp_ps_mask((__m512)values, _mm512_set1_ps(largest), _CMP_EQ_OQ);
+  return lanes == 0 ? kLanes : __builtin_ctz(lanes);
+#elif defined(__AVX2__)
+  __m256 largest = _mm256_max_ps((__m256)values, _mm256_permute2f128_ps((__m256)values, (__m256)values, 1));
+  largest = _mm256_max_ps(largest, _mm256_permute_ps(largest, 0x4e));
+  largest = _mm256_max_ps(largest, _mm256_permute_ps(largest, 0xb1));
+  const int lanes = _mm256_movemask_ps(_mm256_cmp_ps((__m256)values, largest, _CMP_EQ_OQ));
+  return lanes == 0 ? kLanes : __builtin_ctz(static_cast<unsigned>(lanes));
+#else
+  int best = 0;
+  for (int lane = 1; lane < kLanes; ++lane) best = values[lane] > values[best] ? lane : best;
+  return values[best] == values[best] ? best : kLanes;
+#endif
+}
+
 // Lanes below `split` from `left`, the others from `right`, each read at its own lane; nothing else is read.
 inline Floats load_split(const float* left, const float* right, int split) {
 #if defined(__AVX512F__)
