@@ -22,8 +22,9 @@ from arseg_edge.runtime.motion.step import Step
 from arseg_edge.runtime.schedule.keyframes import KeyframeReason
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
-TOLERANCE: Final = 0.03
-"""The default share of the picture that may be shown by no anchor."""
+TOLERANCE: Final = 0.06
+"""The default share of the picture that may be shown by no anchor. A guard against what comes in at once: where a
+picture changes evenly, anchors that it calls for are worth no more than those of a shorter interval."""
 
 
 _NEWS: Final = 0.1
