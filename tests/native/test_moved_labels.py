@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import cv2
 import numpy as np
 import pytest
@@ -98,6 +100,17 @@ def test_any_number_of_classes(level: str, random: np.random.Generator, classes:
     assert moved._natively(sources, classes, place, found)
     moved._in_numpy(sources, classes, place, expected)
     assert (found != expected).mean() <= 0.002
+
+
+def test_logits_whose_places_do_not_fit_are_refused() -> None:
+    require_library()
+    function = moved._function()
+    labels, motion, weight = np.zeros((8, 8), np.uint8), np.zeros((1, 1, 2), np.float32), np.ones((1, 1), np.float32)
+    arguments = moved._Arguments(8, 8, 1, 1, 1, 256)
+    arguments.with_logits, arguments.logits_height, arguments.logits_width = 1, 4096, 4096
+    pointers = [array.ctypes.data for array in (labels, labels, weight, motion, weight)]
+    arguments.source[0], arguments.output = moved._Source(*pointers), labels.ctypes.data
+    assert function(ctypes.byref(arguments)) == 0
 
 
 @pytest.mark.parametrize("size", [(200, 320), (197, 313), (8, 8), (7, 9), (1, 1), (1, 300), (33, 5)])

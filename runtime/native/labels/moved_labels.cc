@@ -1,6 +1,7 @@
 #include "labels/moved_labels.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <exception>
 
@@ -19,6 +20,8 @@ bool fits(const MovedLabelsArguments& a) {
   if (a.rows != (a.height + kBlock - 1) / kBlock || a.columns != (a.width + kBlock - 1) / kBlock) return false;
   if (a.classes < 1 || a.classes > 256 || a.sources < 1 || a.sources > kMostMovedSources) return false;
   if (a.with_logits && (!side(a.logits_height) || !side(a.logits_width))) return false;
+  // Places in the logits are counted in 32 bits.
+  if (a.with_logits && a.logits_height * a.logits_width * a.classes > INT32_MAX) return false;
   for (int64_t k = 0; k < a.sources; ++k) {
     const MovedLabelsSource& source = a.source[k];
     if (source.labels == nullptr || source.motion == nullptr || source.weight == nullptr) return false;
