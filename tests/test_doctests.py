@@ -11,7 +11,7 @@ import pytest
 SAMPLES = Path(__file__).parent.parent / "samples"
 
 
-@pytest.mark.parametrize("name", ["arseg_edge", "arseg_edge.palette", "arseg_edge.cli.options"])
+@pytest.mark.parametrize("name", ["arseg_edge", "arseg_edge.lr_size", "arseg_edge.palette", "arseg_edge.cli.options"])
 def test_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(SAMPLES)
     outcome = doctest.testmod(importlib.import_module(name))

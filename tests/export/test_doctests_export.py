@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["models.resizing", "operators.motion_warp", "operators.local_attention"])
+@pytest.mark.parametrize("name", ["operators.motion_warp", "operators.local_attention"])
 def test_examples(name: str) -> None:
     outcome = doctest.testmod(importlib.import_module(f"arseg_edge.export.{name}"))
     assert outcome.attempted > 0
