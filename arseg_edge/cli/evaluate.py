@@ -105,6 +105,7 @@ def evaluate(
         shifts=shifts,
         zero_motion=zero_motion,
         limit=limit,
+        adaptive_interval=options.interval,
         progress=_progress(),
     )
     if plot_path is not None:

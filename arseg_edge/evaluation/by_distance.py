@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +26,7 @@ from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.clips import Clip, check_length, open_clip
 from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
 from arseg_edge.evaluation.predictor import Frame, Labels, Motion, Predictor
-from arseg_edge.evaluation.schedules import Row, SideBySide, Tally, paper_rows, row_of, schedules
+from arseg_edge.evaluation.schedules import Row, Schedule, SideBySide, Tally, paper_rows, row_of, schedules
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.palette import ClassSet
 from arseg_edge.results import Result
@@ -99,6 +99,7 @@ def evaluate(
     shifts: int | None = None,
     zero_motion: bool = False,
     limit: int | None = None,
+    adaptive_interval: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> EvaluationReport:
     """Measure a predictor on labelled sequences.
@@ -111,6 +112,7 @@ def evaluate(
         shifts: how many alignments of the keyframes to the labels to count, spread evenly; None for all.
         zero_motion: measure AR with zero displacement, too.
         limit: how many of the sequences to take; None for all.
+        adaptive_interval: of the adaptive schedule; None for its defaults at the encoding's, as ``load`` has them.
         progress: is told how far things are.
 
     Raises:
@@ -127,7 +129,7 @@ def evaluate(
             check_length(sequence.name, len(sequence.frames), interval)
     absent = absent_classes(dataclasses.replace(dataset, sequences=sequences))
     encoded = [sequence for sequence in sequences if isinstance(sequence.frames, tuple)]
-    counting = _Counting(predictor, dataset, interval, zero_motion)
+    counting = _Counting(predictor, dataset, schedules(interval, adaptive_interval), interval, zero_motion=zero_motion)
     rates = {sequence.name: frame_rate or sequence.frame_rate for sequence in sequences}
     done, total = 0, len(sequences) * len(alignments)
     for sequence in sequences:
@@ -191,7 +193,15 @@ class _Noted:
 class _Counting:
     """Runs the networks over clips and counts."""
 
-    def __init__(self, predictor: Predictor, dataset: Dataset, interval: int, zero_motion: bool) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        dataset: Dataset,
+        chosen: Sequence[Schedule],
+        interval: int,
+        *,
+        zero_motion: bool,
+    ) -> None:
         self._predictor, self._dataset = predictor, dataset
         self._index_of = _class_table(dataset, predictor)
         names = (HR, *([LR] if predictor.gives_lr else []), AR, *([ZERO_MOTION] if zero_motion else []))
@@ -201,7 +211,7 @@ class _Counting:
         self._keyframe: MotionFrame | None = None
         """The last keyframe, as long as the HR network has not run on it."""
         self._interval = interval
-        self._side_by_side = SideBySide(predictor, schedules(interval)) if _is_bundle(predictor) else None
+        self._side_by_side = SideBySide(predictor, chosen) if _is_bundle(predictor) else None
         self._noted: WeakKeyDictionary[DecodedFrame, _Noted] = WeakKeyDictionary()
         self._before: dict[str, Labels] = {}
         """By schedule, the labels of the last frame that was wanted."""

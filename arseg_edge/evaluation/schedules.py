@@ -28,6 +28,7 @@ from arseg_edge.runtime.schedule.adaptive import (
     TOLERANCE,
     BothSides,
     Group,
+    Intervals,
     OneSide,
     ScheduledFrame,
     TiedFrame,
@@ -74,10 +75,10 @@ class Schedule:
         return OneSide(self.interval, self.tolerance, self.looks).groups(frames)
 
 
-def schedules(interval: int) -> tuple[Schedule, ...]:
-    """Return all that there are up to an interval."""
+def schedules(interval: int, adaptive: int | None = None) -> tuple[Schedule, ...]:
+    """Return all that there are up to an interval; ``adaptive`` is that of the adaptive one, None for its defaults."""
     every = [number for number in EVERY if number <= interval]
-    anchors = default_intervals(interval)
+    anchors = default_intervals(interval) if adaptive is None else Intervals(adaptive, adaptive)
     return (
         *(Schedule(f"hr-every-{k}-one-side", f"HR every {k}, moved from one side", k, 1.0, False) for k in every),
         *(Schedule(f"hr-every-{k}-both-sides", f"HR every {k}, moved from both sides", k, 1.0, True) for k in every),

@@ -91,6 +91,8 @@ def test_eval_as_json(arseg: Command, street: Path) -> None:
     # 13 frames from one alignment, 11 from the other.
     assert schedules["hr-every-3-one-side"]["frames"] == {"hr": round((5 + 4) / 24, 4), "lr": 0, "moved": 0.625}
     assert schedules["hr-every-3-one-side"]["arithmetic"] == 0.375
+    # An interval that is asked for is the adaptive schedule's, too; its own defaults are shorter than the bundle's.
+    assert schedules["adaptive-live"]["frames"]["hr"] < 0.5
     live = schedules["adaptive-live-lr"]
     assert live["frames"]["hr"] < live["arithmetic"] < live["frames"]["hr"] + live["frames"]["lr"]
 

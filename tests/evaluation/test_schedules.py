@@ -134,6 +134,7 @@ def test_a_failure_of_the_source_comes_through(clip: Path, tiny_bundle: Path) ->
 
 def test_only_intervals_that_fit() -> None:
     assert [each.interval for each in schedules(5)] == [2, 3, 4, 2, 3, 4, 5, 2, 3]
+    assert [each.interval for each in schedules(4, 4)] == [2, 3, 4, 2, 3, 4, 4, 4, 4]
     assert [each.interval for each in schedules(2)] == [2, 2, 2, 1, 1]
 
 
