@@ -238,7 +238,7 @@ def test_the_sample_street_against_a_loop_written_out(tmp_path: Path) -> None:
     names = {index: index for index in range(len(CAMVID_11.names))}
     data = Dataset("street", CAMVID_11, (sequence,), names, frozenset())
     predictor = BundlePredictor(read_bundle(bundle), threads=1)
-    report = evaluate(predictor, data, Encoding(interval=interval), shifts=1)
+    report = evaluate(predictor, data, Encoding(interval=interval), shifts=1, adaptive_interval=interval)
     assert (report.encoded, report.frame_rates) == (0, ())
 
     pairs: dict[tuple[str, int], list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = {}
@@ -257,7 +257,7 @@ def test_the_sample_street_against_a_loop_written_out(tmp_path: Path) -> None:
     assert rows["ar"].score == report.methods["ar"].together
     deployed = {
         "adaptive-file": {"interval": interval},
-        "adaptive-live": {"interval": interval // 2, "lookahead": False},
+        "adaptive-live": {"interval": interval, "lookahead": False},
         "adaptive-live-lr": {"interval": interval, "lookahead": False, "lr_every": 3},
     }
     for name, settings in deployed.items():
