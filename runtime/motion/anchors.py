@@ -23,7 +23,7 @@ from arseg_edge.runtime.motion.step import SIDE, Step
 UNSHOWN: Final = 12
 """Grey levels: a block whose surroundings differ by more from the anchor's is not shown by it."""
 
-_INVERSE_STEPS: Final = 4
+_INVERSE_STEPS: Final = 2
 """Of the fixed point that inverts a step; the motion of neighbours is alike, so that it contracts fast."""
 
 
