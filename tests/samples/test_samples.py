@@ -53,6 +53,7 @@ def test_own_decoder(tiny_bundle: Path, clip: Path) -> None:
 
 
 def test_own_network(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="exporting needs the extra [export]")
     bundle = tmp_path / "small.arseg"
     lines = run("own_network.py", bundle, "2")
     found = read_bundle(bundle)
