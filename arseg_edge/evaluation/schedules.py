@@ -232,7 +232,7 @@ class _Recorded:
 
     def run_nonkeyframe(self, frame: Frame, motion: Motion, labels_size: Size) -> Seen:
         """There is no LR network in these schedules."""
-        raise NotImplementedError
+        raise AssertionError("these schedules have no LR network")
 
 
 class _Lane:
