@@ -117,10 +117,10 @@ class GroupRunner:
         start = perf_counter()
         size = frame.tied.decoded.height, frame.tied.decoded.width
         if frame.branch == "hr":
-            self._seen = {} if not frame.draws and frame.tied.broken is not None else self._seen
             seen = self._state.run_keyframe(image, size)
             self._seen[frame.index] = seen
-            return seen.labels, (perf_counter() - start) * 1e3
+            # Whoever gets labels may draw on them; those that others are made of stay as they are.
+            return seen.labels.copy(), (perf_counter() - start) * 1e3
         seen = self._state.run_nonkeyframe(image, frame.draws[0].reach.motion, size)
         blocks = frame.tied.step.luma.shape
         fits = np.max([_FITS.take(draw.reach.difference) for draw in frame.draws], axis=0)
@@ -128,7 +128,7 @@ class GroupRunner:
         own = Moved(seen, np.zeros((*blocks, 2), np.float32), weight)
         labels = moved_labels([own, *_drawn(frame, self._seen)], self._classes, _logits_place(seen, self._rule))
         self._seen[frame.index] = Seen(labels, seen.logits)
-        return labels, (perf_counter() - start) * 1e3
+        return labels.copy(), (perf_counter() - start) * 1e3
 
     def _move(self, frame: ScheduledFrame) -> tuple[Labels, float]:
         start = perf_counter()

@@ -66,7 +66,7 @@ class Steps:
         if motion is None:
             made_by, self._keyframe = "hr", None  # should the network fail, there is no keyframe
             seen = self._keyframe = self._state.run_keyframe(resized_picture(rgb, size), (height, width))
-            labels, self._since_keyframe = seen.labels, 0
+            labels, self._since_keyframe = seen.labels.copy(), 0  # the caller may draw on them
         else:
             anchor = self._anchor(height, width)
             displacement = checked_motion(motion, height, width)

@@ -84,6 +84,15 @@ def test_the_same_file_gives_the_same_branches(clip: Path) -> None:
     assert agreement(first, second) == 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"lookahead": False, "lr_every": 3}])
+def test_labels_can_be_drawn_on(clip: Path, settings: dict[str, object]) -> None:
+    expected = segment(clip, **settings)
+    with arseg_edge.load(threads=2, interval=INTERVAL, **settings) as segmenter:  # type: ignore[arg-type]
+        for result, other in zip(segmenter.stream(clip), expected, strict=True):
+            np.testing.assert_array_equal(result.labels, other.labels)
+            result.labels[:] = 0
+
+
 def test_frames_as_they_come_are_not_waited_for(tiny_bundle: Path) -> None:
     given: list[int] = []
 
