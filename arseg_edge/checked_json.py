@@ -6,7 +6,8 @@
     class Feature:
         channels: Annotated[int, Between(1, 65536)]
 
-Where a value does not fit, the message names the key. Keys that no field has are let through.
+Where a value does not fit, the message names the key. Keys that no field has are let through, and those whose field has
+a default may be missing.
 """
 
 from __future__ import annotations
@@ -212,7 +213,8 @@ def _decode_dataclass(kind: Any, value: object, where: str, fail: typing.Callabl
     if not isinstance(value, Mapping):
         raise fail("an object")
     hints = typing.get_type_hints(kind, include_extras=True)
-    missing = [key for key in hints if key not in value]
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+    missing = [key for key in hints if key not in value and key not in optional]
     if missing:
         raise ValueError(f"{where} lacks {', '.join(missing)}")
-    return kind(**{key: _decode(hints[key], value[key], f"{where}: {key}") for key in hints})
+    return kind(**{key: _decode(hints[key], value[key], f"{where}: {key}") for key in hints if key in value})

@@ -59,6 +59,32 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class ConvertedInput:
+    """How the graph of a converted model makes of a frame what that model takes, channel by channel.
+
+    The frame is resized, bilinearly with half-pixel centres, to ``size``, or each side to the nearest whole
+    ``multiple``. ``stretch`` gives it other proportions where it must. ``letterbox`` keeps them and fills the rest, half
+    of it on each side, with ``fill``; to multiples, it makes nothing larger or smaller. Then
+    (value · ``scale`` − ``mean``) / ``std``, for values 0 … 255.
+    """
+
+    size: Size | None
+    """The one that the model takes; None: any whole multiples."""
+    multiple: Annotated[int, Between(1, 4096)]
+    resize: Literal["stretch", "letterbox"]
+    antialias: bool
+    """Whether what is made smaller is averaged, as Pillow does."""
+    channels: Literal["rgb", "bgr", "grey", "grey+alpha", "rgb+alpha", "bgr+alpha"]
+    """``grey`` is the luma of BT.601, and ``alpha`` 255 everywhere."""
+    fill: Byte
+    scale: Annotated[float, Between(0, 1000)]
+    mean: Annotated[tuple[Mean, ...], Count(1, 4)]
+    std: Annotated[tuple[Deviation, ...], Count(1, 4)]
+    output: Name
+    """The model's output that the labels are made of."""
+
+
+@dataclass(frozen=True)
 class Feature:
     """The tensor before the last layer: [1, channels, about H/stride, about W/stride]."""
 
@@ -144,11 +170,16 @@ class Macs:
     size: Size
     hr: Work
     lr: dict[Name, Work]
-    creff: Work
+    creff: Work | None
+    """None where there is no LR."""
+
+    def lr_frame(self, scale: float) -> int:
+        """Return those of a frame that LR sees, with the fusion."""
+        return self.lr[f"{scale:g}"] + (self.creff or 0)
 
     def saving(self, scale: float, interval: int) -> float:
         """Return the share of multiply-accumulates saved against HR on every frame (paper, section 4)."""
-        spent = self.hr + (interval - 1) * (self.lr[f"{scale:g}"] + self.creff)
+        spent = self.hr + (interval - 1) * self.lr_frame(scale)
         return 1.0 - spent / (interval * self.hr)
 
 
@@ -162,7 +193,11 @@ class Sources:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's ``manifest.json``; sizes are (height, width)."""
+    """A bundle's ``manifest.json``; sizes are (height, width).
+
+    A bundle may hold HR alone: then ``scales`` is empty, and what belongs to LR and its fusion is None: ``motion``,
+    ``kernel_size``, the multiply-accumulates, and mostly ``feature``, which only a fusion needs.
+    """
 
     format_version: int
     family: Name
@@ -170,14 +205,15 @@ class Manifest:
     size: Size | None
     smallest_size: Size
     largest_size: Size
-    normalisation: Normalisation
-    feature: Feature
+    normalisation: Normalisation | None
+    """None of a converted model, of which ``converted`` says more."""
+    feature: Feature | None
     label_rule: LabelRule | None
-    """None in format 1, whose graphs do not give their logits."""
-    kernel_size: Annotated[int, Between(1, 63)]
+    """None where the graphs do not give their logits: in format 1, and where a converted model has none to give."""
+    kernel_size: Annotated[int, Between(1, 63)] | None
     interval: Annotated[int, Between(1, 100_000)]
-    motion: MotionRule
-    scales: Annotated[tuple[LowResolution, ...], Count(1, 16)]
+    motion: MotionRule | None
+    scales: Annotated[tuple[LowResolution, ...], Count(0, 16)]
     opset: Version
     operators: Annotated[tuple[Operator, ...], Count(0, 64)]
     oldest_onnxruntime: Annotated[str, Matching(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}", "a version, such as 1.17")]
@@ -186,9 +222,23 @@ class Manifest:
     parity: Annotated[tuple[ParityFigure, ...], Count(1, 4096)]
     macs: Macs
     members: Annotated[dict[Name, Member], Count(1, 64)]
+    converted: ConvertedInput | None = None
+    """Of a bundle made by ``arseg-edge convert``."""
+
+    @property
+    def has_lr(self) -> bool:
+        """Whether there is an LR network, with its fusion, beside HR."""
+        return bool(self.scales)
+
+    @property
+    def chaining(self) -> Chaining:
+        """How motion is chained to the keyframe; without LR nothing but the finding of keyframes hangs on it."""
+        return "subpixel" if self.motion is None else self.motion.chaining
 
     def low_resolution(self, scale: float | None) -> LowResolution:
         """Return the branch for ``scale``; None stands for the first, the bundle's own choice."""
+        if not self.scales:
+            raise BundleError("no LR network: this bundle has HR alone")
         if scale is None:
             return self.scales[0]
         for branch in self.scales:
@@ -198,8 +248,11 @@ class Manifest:
         raise BundleError(f"no LR branch for scale {scale:g}: this bundle has {have}")
 
     def to_json(self) -> str:
-        """Return the text of ``manifest.json``."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        """Return the text of ``manifest.json``; what few bundles have stands there where it is."""
+        entries = dataclasses.asdict(self)
+        if self.converted is None:
+            del entries["converted"]
+        return json.dumps(entries, indent=2) + "\n"
 
 
 def parse_manifest(text: str | bytes, name: str) -> Manifest:
@@ -235,14 +288,31 @@ def _check_together(manifest: Manifest) -> None:
     Raises:
         ValueError: with the key.
     """
-    unit = "pixel" if manifest.format_version == 1 else "cell"
-    if manifest.motion.unit != unit:
+    old = manifest.format_version == 1
+    unit = "pixel" if old else "cell"
+    if manifest.motion is not None and manifest.motion.unit != unit:
         raise ValueError(
             f"manifest.json: motion: unit is {manifest.motion.unit!r}, not {unit!r}, which bundle format "
             f"{manifest.format_version} has"
         )
-    if (manifest.label_rule is None) != (manifest.format_version == 1):
+    if old and manifest.label_rule is not None:
         raise ValueError("manifest.json: label_rule is there in bundle format 2, and in no other")
+    if manifest.label_rule is None and not old and manifest.has_lr:
+        raise ValueError("manifest.json: label_rule is null, though the networks give their logits")
+    if (manifest.normalisation is None) != (manifest.converted is not None):
+        raise ValueError("manifest.json: normalisation is there, or converted, and not both")
+    if old and not manifest.has_lr:
+        raise ValueError("manifest.json: scales has 0 entries, and bundle format 1 has at least one")
+    of_lr = {
+        "kernel_size": manifest.kernel_size,
+        "motion": manifest.motion,
+        "macs: creff": manifest.macs.creff,
+        **({"feature": manifest.feature} if manifest.has_lr else {}),
+    }
+    for key, value in of_lr.items():
+        if (value is not None) != manifest.has_lr:
+            beside = "null beside scales" if value is None else "there, but scales has no entry"
+            raise ValueError(f"manifest.json: {key} is {beside}")
     smallest, largest, size = manifest.smallest_size, manifest.largest_size, manifest.size
     for low, high in zip(smallest, largest, strict=True):
         if low > high:

@@ -55,7 +55,7 @@ def upgrade_bundle(path: str | os.PathLike[str], out: str | os.PathLike[str]) ->
         raise UsageError(f"{target}: a bundle's name ends in {SUFFIX}: add it")
     check_writable(target)
     old = read_bundle(os.fspath(path))
-    if old.manifest.format_version != 1:
+    if old.manifest.format_version != 1 or old.manifest.motion is None:
         raise UsageError(f"{old.path}: is of format {old.manifest.format_version} already: use it as it is")
     scales = {branch.member: branch.scale for branch in old.manifest.scales}
     before = {member: old.read(member) for member in (KEYFRAME, *scales)}

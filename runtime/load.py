@@ -68,6 +68,9 @@ def load(
         lr_every: of the adaptive schedule without lookahead: the LR network looks at a frame at least every so many
             where anything new is to be seen, and the interval is the bundle's own; None: it never does.
 
+    A bundle with HR alone, as ``arseg-edge convert`` makes it, has no LR network for ``scale``, ``lr_every`` and the
+    paper's schedule, of which an interval of 1 is left: HR on every frame.
+
     Raises:
         BundleError: the file is missing, broken or unsafe.
         OperatorError: ONNX Runtime does not take a graph.
@@ -99,6 +102,8 @@ def load(
         raise UsageError(f"lr_every {lr_every!r}: must be a whole number of frames, 1 or more")
     bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
     # Before the networks are loaded, which takes a while.
+    if not bundle.manifest.has_lr:
+        _refuse_lr(bundle.path.name, schedule, interval, scale, lr_every)
     network_size(bundle.manifest, bundle.path.name, size, resize=resize)
     threads = threads or usable_cores()
     networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
@@ -118,3 +123,16 @@ def load(
         threads=threads,
     )
     return Segmenter(bundle, networks, settings)
+
+
+def _refuse_lr(name: str, schedule: Schedule, interval: int | None, scale: float | None, lr_every: int | None) -> None:
+    """Raise UsageError for what needs an LR network, of a bundle without one."""
+    if schedule == "paper" and interval != 1:
+        raise UsageError(
+            f"{name} has HR alone, and the paper's schedule needs LR between keyframes: take schedule adaptive, or an "
+            "interval of 1 for HR on every frame"
+        )
+    if lr_every is not None:
+        raise UsageError(f"lr_every {lr_every}: {name} has HR alone, and no LR network to look at frames: leave it out")
+    if scale is not None:
+        raise UsageError(f"scale {scale:g}: {name} has HR alone, and no LR network of any scale: leave it out")

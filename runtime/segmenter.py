@@ -174,7 +174,7 @@ class Segmenter:
         frames = motion_frames(
             source,
             settings.interval,
-            self.manifest.motion.chaining,
+            self.manifest.chaining,
             settings.motion,
             settings.guards,
             grid=self._network_size.common,
@@ -285,14 +285,16 @@ class Segmenter:
             motion: [H, W, 2], pixels of ``rgb``, (dx, dy) from this frame to the last keyframe. A frame without it is a
                 keyframe: missing motion never passes for none.
             keyframe: run the HR network; then ``motion`` must be None.
-            branch: with ``motion`` ``"lr"`` (also None) runs the LR network with its fusion, and ``"moved"`` no
-                network at all: the keyframe's labels move along. ``"hr"`` is another word for ``keyframe``.
+            branch: with ``motion`` ``"lr"`` runs the LR network with its fusion, and ``"moved"`` no network at all: the
+                keyframe's labels move along. None is ``"lr"``, or ``"moved"`` where the bundle has HR alone. ``"hr"``
+                is another word for ``keyframe``.
 
         Raises:
             FrameError: an array of the wrong kind or size, or motion that is not finite.
             SizeError: the bundle does not take frames of this size.
             SequenceError: ``motion`` before any keyframe, or a closed segmenter.
-            UsageError: both ``keyframe`` and ``motion``, or a branch that does not go with them.
+            UsageError: both ``keyframe`` and ``motion``, or a branch that does not go with them, or that the bundle
+                lacks.
 
         Example::
 

@@ -16,7 +16,7 @@ from arseg_edge.results import Branch, Result, Speed
 from arseg_edge.runtime.inference.checks import check_frame, checked_motion
 from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.network_size import NetworkSize
-from arseg_edge.runtime.inference.networks import Networks
+from arseg_edge.runtime.inference.networks import NO_LR, Networks
 from arseg_edge.runtime.labels.moved import Moved, moved_labels
 from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.step import blocks_of
@@ -70,7 +70,9 @@ class Steps:
         else:
             anchor = self._anchor(height, width)
             displacement = checked_motion(motion, height, width)
-            made_by = "moved" if branch == "moved" else "lr"
+            made_by = branch or ("lr" if self._networks.has_lr else "moved")
+            if made_by == "lr" and not self._networks.has_lr:
+                raise UsageError(f"branch 'lr': {NO_LR}")
             if made_by == "moved":
                 labels = _moved(anchor, displacement)
             else:

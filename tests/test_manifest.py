@@ -124,7 +124,12 @@ def test_value_of_another_kind_is_refused(text: str, way: Path_, value: Any) -> 
         (("smallest_size",), [32, 32, 32], "not a list of 2"),
         (("size",), [32.5, 32], "not a value of type int"),
         (("classes",), [], "manifest.json: classes is a list of 0, not 1 to 256 entries"),
-        (("scales",), [], "manifest.json: scales is a list of 0, not 1 to 16 entries"),
+        (("scales",), [], "manifest.json: kernel_size is there, but scales has no entry"),
+        (("motion",), None, "manifest.json: motion is null beside scales"),
+        (("feature",), None, "manifest.json: feature is null beside scales"),
+        (("macs", "creff"), None, "manifest.json: macs: creff is null beside scales"),
+        (("label_rule",), None, "manifest.json: label_rule is null, though the networks give their logits"),
+        (("normalisation",), None, "manifest.json: normalisation is there, or converted, and not both"),
         (("format_version",), 3, "bundle format 3 is none of those that this version reads (1 to 2): update"),
         (("format_version",), "1", "bundle format '1' is none of those"),
         (("format_version",), 1, "motion: unit is 'cell', not 'pixel', which bundle format 1 has"),
@@ -309,3 +314,44 @@ def test_saving_is_the_share_of_work_not_done() -> None:
     macs = Macs((720, 960), hr=1000, lr={"0.5": 200}, creff=100)
     assert macs.saving(0.5, 12) == pytest.approx(1 - 4300 / 12000)
     assert macs.saving(0.5, 1) == pytest.approx(0)
+
+
+def without_lr(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text)
+    document.update(scales=[], motion=None, kernel_size=None, feature=None)
+    document["macs"].update(lr={}, creff=None)
+    return document
+
+
+def test_hr_alone_is_read(text: str) -> None:
+    manifest = parse_manifest(json.dumps(without_lr(text)), "x")
+    assert (manifest.has_lr, manifest.chaining, manifest.macs.creff) == (False, "subpixel", None)
+    assert parse_manifest(manifest.to_json(), "x") == manifest
+    # A feature may be given all the same, and logits need not.
+    document = {**without_lr(text), "feature": {"channels": 8, "stride": 4}, "label_rule": None}
+    assert parse_manifest(json.dumps(document), "x").label_rule is None
+
+
+CONVERTED = {
+    "size": [512, 512], "multiple": 1, "resize": "letterbox", "antialias": False, "channels": "bgr", "fill": 114,
+    "scale": 1.0, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "output": "logits",
+}  # fmt: skip
+
+
+def test_converted_model_says_what_it_takes(text: str) -> None:
+    document = {**without_lr(text), "normalisation": None, "converted": CONVERTED}
+    manifest = parse_manifest(json.dumps(document), "x")
+    assert manifest.converted is not None
+    assert manifest.converted.size == (512, 512)
+    assert parse_manifest(manifest.to_json(), "x") == manifest
+    for key, value in (("resize", "crop"), ("channels", "hsv"), ("std", [0.0]), ("mean", []), ("fill", 300)):
+        broken = {**document, "converted": {**CONVERTED, key: value}}
+        assert f"manifest.json: converted: {key} is " in refused(json.dumps(broken))
+    assert "manifest.json: converted lacks multiple" in refused(
+        json.dumps({**document, "converted": {key: CONVERTED[key] for key in CONVERTED if key != "multiple"}})
+    )
+
+
+def test_format_1_has_lr(text: str) -> None:
+    document = {**without_lr(text), "format_version": 1, "label_rule": None}
+    assert "scales has 0 entries, and bundle format 1 has at least one" in refused(json.dumps(document))

@@ -105,10 +105,10 @@ def beyond(manifest: Manifest) -> str | None:
     whole = [
         manifest.interval,
         manifest.opset,
-        manifest.kernel_size,
-        manifest.feature.stride,
-        manifest.feature.channels,
+        *([] if manifest.kernel_size is None else [manifest.kernel_size]),
+        *([] if manifest.feature is None else [manifest.feature.stride, manifest.feature.channels]),
     ]
+    normal = manifest.normalisation or manifest.converted
     inside = zip(manifest.smallest_size, manifest.size or manifest.smallest_size, manifest.largest_size, strict=True)
     true = {
         "text": all(text.isprintable() and 0 < len(text) <= 200 for text in texts),
@@ -117,13 +117,15 @@ def beyond(manifest: Manifest) -> str | None:
         "size": all(type(side) is int and 1 <= side <= 65535 for side in sides),
         "sizes": all(low <= side <= high for low, side, high in inside),
         "figures": bool(figures) and all(0 <= number <= 0.25 for number in figures),
-        "scales": bool(scales) and len(set(scales)) == len(scales),
+        "scales": bool(scales) == (manifest.motion is not None) and len(set(scales)) == len(scales),
         "scale": all(0.05 <= each.scale <= 1 for each in manifest.scales),
         "whole numbers": all(type(number) is int and 1 <= number <= 100_000 for number in whole),
-        "std": all(1e-6 <= each <= 1000 for each in manifest.normalisation.std),
-        "mean": all(math.isfinite(each) for each in manifest.normalisation.mean),
+        "normalisation": (manifest.normalisation is None) == (manifest.converted is not None),
+        "std": all(1e-6 <= each <= 1000 for each in (normal.std if normal else ())),
+        "mean": all(math.isfinite(each) for each in (normal.mean if normal else ())),
         "macs": manifest.macs.hr >= 1
-        and manifest.macs.creff >= 1
+        and (manifest.macs.creff or 1) >= 1
+        and (manifest.macs.creff is None) == (not scales)
         and all(manifest.macs.lr[scale] >= 1 for scale in scales),
         "bytes": all(0 <= each.bytes <= 2**31 for each in manifest.members.values()),
         "sha256": all(len(bytes.fromhex(each.sha256)) == 32 for each in manifest.members.values()),

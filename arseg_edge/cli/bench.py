@@ -83,19 +83,28 @@ def _print(report: BenchReport) -> None:
         click.echo()
     stages = sorted({stage for each in report.stages.values() for stage in each}, key=_ORDER.index)
     rows = [(stage, *(_number(each.get(stage)) for each in report.stages.values())) for stage in stages]
-    rows += [(f"  {operator} (LR frame)", _number(value), "") for operator, value in report.operators.items()]
+    blank = ("",) * (len(report.stages) - 1)
+    rows += [(f"  {operator} (LR frame)", _number(value), *blank) for operator, value in report.operators.items()]
     print_table(rows, header=("stage, median ms", *report.stages))
     click.echo()
     for line in (
-        f"arithmetic bound of paper     {report.bound:.2f}, reached {report.share_of_bound:.1%}",
-        f"beside the LR network         {report.beside_lr:.1%} of its time",
-        f"paper, not overlapped         {report.exposed:.1%} of the wall time",
+        *_paper_lines(report),
         f"sgemm                         {report.sgemm_gflops:.0f} GFLOP/s; HR runs at {report.hr_gflops:.0f}",
         f"start-up                      {report.startup_seconds:.2f} s from import to loaded",
         f"peak memory                   {report.peak_megabytes:.0f} MB; {report.peak_megabytes_live:.0f} MB without "
         f"look-ahead, which keeps {report.lookahead_megabytes:.0f} MB at most",
     ):
         click.echo(line)
+
+
+def _paper_lines(report: BenchReport) -> list[str]:
+    if report.bound is None:
+        return []
+    return [
+        f"arithmetic bound of paper     {report.bound:.2f}, reached {report.share_of_bound:.1%}",
+        f"beside the LR network         {report.beside_lr:.1%} of its time",
+        f"paper, not overlapped         {report.exposed:.1%} of the wall time",
+    ]
 
 
 _ORDER = ("decode", "motion", "convert", "hr", "lr", "moved")

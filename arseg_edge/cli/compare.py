@@ -56,7 +56,8 @@ def compare(
     from arseg_edge.evaluation.agreement import compare as run
 
     opened = read_bundle(options.bundle_path)
-    predictors = [options.predictor(opened, branch.scale) for branch in opened.manifest.scales]
+    scales: list[float | None] = [branch.scale for branch in opened.manifest.scales]
+    predictors = [options.predictor(opened, scale) for scale in scales or [None]]
     comparison = run(
         predictors, video, longest=longest or 2 * opened.manifest.interval, seconds=seconds, progress=_show_progress
     )
@@ -122,12 +123,17 @@ def _columns(branch: ScaleAgreement) -> tuple[list[float], ...]:
 
 
 def _print_advice(advice: Advice) -> None:
-    rows = [(f"{reach.scale:g}", str(reach.interval), f"{reach.speedup:.2f}", reach.limit) for reach in advice.reaches]
-    print_table(rows, header=("LR scale", "interval", "speed-up", "limited by"))
-    click.echo()
+    if advice.reaches:
+        cells = [(f"{each.scale:g}", str(each.interval), f"{each.speedup:.2f}", each.limit) for each in advice.reaches]
+        print_table(cells, header=("LR scale", "interval", "speed-up", "limited by"))
+        click.echo()
     for source, schedule in (("a file", advice.file), ("a live source", advice.live)):
         if schedule is not None:
             click.echo(f"for {source} like this take --schedule {schedule}")
+        elif not advice.reaches:
+            click.echo(f"for {source} like this take --interval 1: no schedule agrees on {advice.threshold:g} %")
+    if not advice.reaches:
+        return
     click.echo()
     if advice.scale is None:
         click.echo(

@@ -16,6 +16,7 @@ from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option, print_json, print_table
 from arseg_edge.cli.schedule_table import print_schedules
 from arseg_edge.errors import ModelError, ParityError, ProviderError, UsageError
+from arseg_edge.evaluation.advice import ADAPTIVE_FILE
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.by_distance import EvaluationReport
@@ -43,7 +44,11 @@ def _rate(text: str) -> Fraction:
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N sequences.")
 @click.option("--zero-motion", is_flag=True, help="Also AR with zero displacement: what the motion brings.")
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Write the curves to this PNG, SVG or PDF.")
-@click.option("--min-miou", type=float, help="Exit with 6 where AR's mean over the distances, in percent, is below.")
+@click.option(
+    "--min-miou",
+    type=float,
+    help="Exit with 6 where AR's mean over the distances, in percent, is below (of HR alone: the adaptive schedule's).",
+)
 @model_options(
     "model",
     "interval",
@@ -114,9 +119,18 @@ def evaluate(
         print_json(report.as_dict())
     else:
         _print(report)
-    found = report.methods["ar"].mean
+    what, found = _measured(report)
     if min_miou is not None and not found >= min_miou:
-        raise ParityError(f"AR has {found:.2f} mIoU, below the {min_miou:g} of --min-miou: train longer, or lower it")
+        raise ParityError(
+            f"{what} has {found:.2f} mIoU, below the {min_miou:g} of --min-miou: train longer, or lower it"
+        )
+
+
+def _measured(report: EvaluationReport) -> tuple[str, float]:
+    """Return what ``--min-miou`` is about, and how good it is."""
+    if "ar" in report.methods:
+        return "AR", report.methods["ar"].mean
+    return next((row.title, row.score) for row in report.schedules if row.name == ADAPTIVE_FILE)
 
 
 def _checkpoints(family: str | None, hr: Path, lr: Path, options: ModelOptions) -> Predictor:
@@ -164,8 +178,9 @@ def _print(report: EvaluationReport) -> None:
     encoding, interval = report.encoding, report.encoding.interval
     rates = ", ".join(f"{float(rate):g}" for rate in report.frame_rates)
     encoded = f"; {encoding.codec}, {encoding.bit_rate / 1e6:g} Mbit/s at {rates} frames/s" if report.encoded else ""
+    lr = "HR alone" if report.scale is None else f"LR {report.scale:g}"
     click.echo(
-        f"{report.model} (LR {report.scale:g}) on {report.dataset}: {report.sequences} sequences, interval {interval}, "
+        f"{report.model} ({lr}) on {report.dataset}: {report.sequences} sequences, interval {interval}, "
         f"{len(report.shifts)} alignments{encoded}"
     )
     click.echo()

@@ -12,7 +12,7 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.cli.options import json_option, model_argument, print_json, print_table
 from arseg_edge.errors import BundleError
 from arseg_edge.integrity import damage_of
-from arseg_edge.manifest import FORMAT_VERSION, Macs, Manifest
+from arseg_edge.manifest import FORMAT_VERSION, ConvertedInput, Macs, Manifest
 
 _OLD = f", the one of today is {FORMAT_VERSION} (arseg-edge export --upgrade)"
 
@@ -37,7 +37,8 @@ def info(bundle: Path, as_json: bool) -> None:
         print_table(_facts(manifest, damage))
         click.echo()
         print_table(_arithmetic(manifest), header=("branch", "GMAC a frame", "share of HR"))
-        click.echo()
+        if manifest.scales:
+            click.echo()
         for branch in manifest.scales:
             click.echo(_saving(manifest.macs, branch.scale, manifest.interval))
     for line in damage.values():
@@ -55,15 +56,16 @@ def _facts(manifest: Manifest, damage: Collection[str]) -> list[tuple[str, ...]]
         ("bundle format", f"{manifest.format_version}{_OLD if manifest.format_version < FORMAT_VERSION else ''}"),
         ("classes", ", ".join(each.name for each in manifest.classes)),
         ("size (height x width)", size),
-        ("LR scales", ", ".join(f"{branch.scale:g} ({branch.member})" for branch in manifest.scales)),
+        *_converted_facts(manifest.converted),
+        ("LR scales", ", ".join(f"{each.scale:g} ({each.member})" for each in manifest.scales) or "none: HR alone"),
         ("keyframe interval", str(manifest.interval)),
-        ("motion", f"{manifest.motion.chaining} chaining, {manifest.motion.sampling} sampling"),
-        ("feature", f"{manifest.feature.channels} channels at 1/{manifest.feature.stride}"),
-        ("operators", f"{operators} (opset {manifest.opset})"),
+        *_lr_facts(manifest),
+        ("operators", f"{operators or 'standard ones alone'} (opset {manifest.opset})"),
         ("needs", f"ONNX Runtime {manifest.oldest_onnxruntime} or newer"),
         (
             "largest error",
-            f"{worst.error:.1e} against PyTorch ({worst.member}, {worst.stage}, {worst.input})",
+            f"{worst.error:.1e} against {'the given model' if manifest.converted else 'PyTorch'} "
+            f"({worst.member}, {worst.stage}, {worst.input})",
         ),
         ("made with", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
         *(
@@ -73,13 +75,34 @@ def _facts(manifest: Manifest, damage: Collection[str]) -> list[tuple[str, ...]]
     ]
 
 
+def _lr_facts(manifest: Manifest) -> list[tuple[str, ...]]:
+    facts: list[tuple[str, ...]] = []
+    if manifest.motion is not None:
+        facts.append(("motion", f"{manifest.motion.chaining} chaining, {manifest.motion.sampling} sampling"))
+    if manifest.feature is not None:
+        facts.append(("feature", f"{manifest.feature.channels} channels at 1/{manifest.feature.stride}"))
+    return facts
+
+
+def _converted_facts(rule: ConvertedInput | None) -> list[tuple[str, ...]]:
+    if rule is None:
+        return []
+    size = f"each side to a multiple of {rule.multiple}"
+    if rule.size is not None:
+        size = "to {}x{}".format(*rule.size)
+    mean, std = (", ".join(f"{each:.4g}" for each in values) for values in (rule.mean, rule.std))
+    return [
+        ("frames are resized", f"{size}, {rule.resize}{', antialiased' if rule.antialias else ''}"),
+        ("the model takes", f"{rule.channels}, (value x {rule.scale:.4g} - [{mean}]) / [{std}]"),
+        ("labels are made of", f"the model's output {rule.output}"),
+    ]
+
+
 def _arithmetic(manifest: Manifest) -> list[tuple[str, ...]]:
     macs = manifest.macs
-    rows = [
-        ("HR", macs.hr),
-        *((f"LR {scale}", count) for scale, count in macs.lr.items()),
-        ("CReFF", macs.creff),
-    ]
+    rows = [("HR", macs.hr), *((f"LR {scale}", count) for scale, count in macs.lr.items())]
+    if macs.creff is not None:
+        rows.append(("CReFF", macs.creff))
     return [(name, f"{count / 1e9:.2f}", f"{count / macs.hr:.1%}") for name, count in rows]
 
 

@@ -51,7 +51,7 @@ class Advice:
     speedup: float
     reaches: tuple[Reach, ...]
     file: Literal["adaptive", "paper"] | None
-    """The schedule to take for files; None where none was measured."""
+    """The schedule to take for files; None where none was measured, or, of HR alone, none agrees far enough."""
     live: Literal["adaptive", "paper"] | None
     """The same for live sources, which have no future."""
 
@@ -59,18 +59,20 @@ class Advice:
 def advise(comparison: Comparison, threshold: float = AGREEMENT) -> Advice:
     """Return the interval and the scale for what ``compare`` found."""
     reaches = tuple(_reach(comparison, branch, threshold) for branch in comparison.branches)
-    best = max(reaches, key=lambda reach: reach.speedup)
+    best = max(reaches, key=lambda reach: reach.speedup, default=None)
     rows = {row.name: row for row in comparison.schedules}
     file, live = (_schedule(rows, name, threshold) for name in (ADAPTIVE_FILE, ADAPTIVE_LIVE))
-    if best.interval == 1 or best.speedup <= 1:
+    if best is None or best.interval == 1 or best.speedup <= 1:
         return Advice(threshold, 1, None, 1.0, reaches, file, live)
     return Advice(threshold, best.interval, best.scale, best.speedup, reaches, file, live)
 
 
 def _schedule(rows: Mapping[str, Row], adaptive: str, threshold: float) -> Literal["adaptive", "paper"] | None:
     """Choose between the adaptive schedule of that name and the paper's."""
-    if adaptive not in rows or PAPER not in rows:
+    if adaptive not in rows:
         return None
+    if PAPER not in rows:
+        return "adaptive" if rows[adaptive].score >= threshold else None
     one, other = rows[adaptive], rows[PAPER]
     if min(one.score, other.score) >= threshold:
         return "adaptive" if one.arithmetic <= other.arithmetic else "paper"

@@ -63,6 +63,7 @@ class Comparison:
     """Frames from each keyframe that the video itself calls for to the next: all but those due by the interval."""
     frames_by_distance: tuple[int, ...]
     branches: tuple[ScaleAgreement, ...]
+    """None of a bundle with HR alone."""
     times: StreamTimes
     schedules: tuple[Row, ...]
     """What each schedule costs, and how far it agrees, at the model's own interval and first LR scale."""
@@ -118,7 +119,7 @@ def compare(
     """Compare AR and LR with HR on the frames of a video.
 
     Args:
-        predictors: of one bundle, one for each LR scale.
+        predictors: of one bundle, one for each LR scale; or one of HR alone.
         video: a file, or a directory of images.
         longest: the longest keyframe interval to look at.
         seconds: how much to read, by the video's own clock; None for all.
@@ -177,17 +178,20 @@ class _Reading:
     def __init__(self, predictors: Sequence[BundlePredictor], longest: int) -> None:
         first = predictors[0]
         classes = len(first.classes.names)
-        self._predictors = predictors
-        self.branches = [
-            ScaleAgreement(each.scale, Scores(longest, classes), Scores(longest, classes)) for each in predictors
+        self._first = first
+        self._scaled = [
+            (each, ScaleAgreement(each.scale, Scores(longest, classes), Scores(longest, classes)))
+            for each in predictors
+            if each.scale is not None
         ]
+        self.branches = [branch for _, branch in self._scaled]
         self._hr = Scores(longest, classes)
         self.count = 0
         self.keyframes: Counter[str] = Counter()
         self.stretches: list[int] = []
         self.distances: Counter[int] = Counter()
         self._picture_type = "?"
-        self._side_by_side = SideBySide(first, schedules(first.interval))
+        self._side_by_side = SideBySide(first, schedules(first.interval, lr=bool(self._scaled)))
         self._noted: WeakKeyDictionary[DecodedFrame, _Noted] = WeakKeyDictionary()
         self._before: tuple[DecodedFrame, Labels, list[tuple[Labels, Labels | None]]] | None = None
         """The last frame, HR's labels, and of each scale AR's and LR's."""
@@ -227,7 +231,7 @@ class _Reading:
         self.stretches[-1] += 1
         hr = self._side_by_side.seen(frame.decoded).labels
         made: list[tuple[Labels, Labels | None]] = []
-        for predictor, branch in zip(self._predictors, self.branches, strict=True):
+        for predictor, branch in self._scaled:
             lr = predictor.lr(frame.rgb) if predictor.gives_lr else None
             if frame.motion is None:
                 ar = predictor.keyframe(frame.rgb)
@@ -263,11 +267,11 @@ class _Reading:
     @property
     def schedules(self) -> tuple[Row, ...]:
         """Every way to segment the video, with what it costs."""
-        first, branch = self._predictors[0], self.branches[0]
-        interval = min(first.interval, len(branch.ar.pixels))
+        first, branch = self._first, next(iter(self.branches), None)
+        interval = min(first.interval, len(self._hr.pixels))
 
         def measured(name: str) -> tuple[float, float] | None:
-            if name == "hr":
+            if name == "hr" or branch is None:
                 return 100.0, self._hr.consistency
             if name == "lr":
                 return (branch.lr.agreement, branch.lr.consistency) if first.gives_lr else None

@@ -31,7 +31,7 @@ from arseg_edge.runtime.stream import ResultStream
 
 
 class BundlePredictor:
-    """One LR branch of a bundle, beside its HR network."""
+    """One LR branch of a bundle, if it has any, beside its HR network."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class BundlePredictor:
         self._settings = Settings(manifest.interval, size, resize, schedule="paper", threads=threads)
         self._ar, self._hr = self._segmenter(self._settings), self._segmenter(self._settings)
         self._seeing = KeyframeState(networks, logits=True)
-        self.gives_lr = manifest.format_version > 1
+        self.gives_lr = manifest.format_version > 1 and manifest.has_lr
         if self.gives_lr:
             library = native_operators(networks.provider)
             low = manifest.low_resolution(scale)
@@ -80,9 +80,9 @@ class BundlePredictor:
             tuple(each.name for each in manifest.classes), tuple(each.colour for each in manifest.classes)
         )
         self.interval = manifest.interval
-        self.scale = networks.scale
+        self.scale: float | None = networks.scale
         self.macs = manifest.macs
-        self.chaining: Chaining = manifest.motion.chaining
+        self.chaining: Chaining = manifest.chaining
         self.provider = networks.provider.name
         self.native = networks.native
 

@@ -48,7 +48,8 @@ class EvaluationReport:
     """All that ``arseg-edge eval`` finds; scores are percent."""
 
     model: str
-    scale: float
+    scale: float | None
+    """Of LR; None where there is HR alone."""
     dataset: str
     sequences: int
     encoded: int
@@ -60,8 +61,8 @@ class EvaluationReport:
     """Alignments of the keyframes to the labels, in frames."""
     classes: ClassSet
     methods: Mapping[str, Scores]
-    """``hr`` on every frame, ``lr`` alone (not of a bundle of format 1), ``ar``, and where it was asked for
-    ``ar-zero-motion``."""
+    """``hr`` on every frame; where there is LR, ``lr`` alone (not of a bundle of format 1), ``ar``, and where it was
+    asked for ``ar-zero-motion``."""
     absent: tuple[str, ...]
     """Classes of the data set that no labelled pixel of the sequences has: they are left out of every mean."""
     truth_consistency: float
@@ -122,6 +123,8 @@ def evaluate(
         SourceError, SizeError: a video that cannot be read, frames of a size that the networks do not take.
     """
     interval = encoding.interval
+    if zero_motion and predictor.scale is None:
+        raise UsageError(f"zero motion: {predictor.name} has HR alone, which uses none: leave it out")
     alignments = spread_shifts(interval, shifts)
     sequences = dataset.sequences[:limit]
     for sequence in sequences:
@@ -129,7 +132,8 @@ def evaluate(
             check_length(sequence.name, len(sequence.frames), interval)
     absent = absent_classes(dataclasses.replace(dataset, sequences=sequences))
     encoded = [sequence for sequence in sequences if isinstance(sequence.frames, tuple)]
-    counting = _Counting(predictor, dataset, schedules(interval, adaptive_interval), interval, zero_motion=zero_motion)
+    chosen = schedules(interval, adaptive_interval, lr=predictor.scale is not None)
+    counting = _Counting(predictor, dataset, chosen, interval, zero_motion=zero_motion)
     rates = {sequence.name: frame_rate or sequence.frame_rate for sequence in sequences}
     done, total = 0, len(sequences) * len(alignments)
     for sequence in sequences:
@@ -204,7 +208,8 @@ class _Counting:
     ) -> None:
         self._predictor, self._dataset = predictor, dataset
         self._index_of = _class_table(dataset, predictor)
-        names = (HR, *([LR] if predictor.gives_lr else []), AR, *([ZERO_MOTION] if zero_motion else []))
+        of_lr = [] if predictor.scale is None else [AR]
+        names = (HR, *([LR] if predictor.gives_lr else []), *of_lr, *([ZERO_MOTION] if zero_motion else []))
         self.methods = {name: Scores(interval, len(predictor.classes.names)) for name in names}
         self.truth_kept = (0, 0)
         """Pixels of the truth that keep their label, and those compared."""
@@ -285,11 +290,13 @@ class _Counting:
             self._keyframe = None
             labels = predictor.keyframe(rgb)
             return {**dict.fromkeys(self.methods, labels), **self._lr_alone(rgb)}
-        if self._keyframe is not None:
+        if AR in self.methods and self._keyframe is not None:
             predictor.keyframe(self._keyframe.rgb)
             self._keyframe = None
         hr = predictor.hr(rgb) if self._side_by_side is None else self._side_by_side.seen(frame.decoded).labels
-        found = {HR: hr, **self._lr_alone(rgb), AR: predictor.ar(rgb, frame.motion)}
+        found = {HR: hr, **self._lr_alone(rgb)}
+        if AR in self.methods:
+            found[AR] = predictor.ar(rgb, frame.motion)
         if ZERO_MOTION in self.methods:
             found[ZERO_MOTION] = predictor.ar(rgb, np.zeros_like(frame.motion))
         return found

@@ -19,7 +19,7 @@ Motion = NDArray[np.float32]
 
 
 class Predictor(Protocol):
-    """An HR network, and an LR network with its fusion: a bundle, or a pair of checkpoints."""
+    """An HR network, and mostly an LR network with its fusion: a bundle, or a pair of checkpoints."""
 
     @property
     def name(self) -> str:
@@ -34,12 +34,12 @@ class Predictor(Protocol):
         """The keyframe interval that it recommends."""
 
     @property
-    def scale(self) -> float:
-        """Of the LR branch."""
+    def scale(self) -> float | None:
+        """Of the LR branch; None where there is HR alone, of which ``ar`` and ``lr`` cannot be asked."""
 
     @property
     def gives_lr(self) -> bool:
-        """Whether ``lr`` can be asked: not of a bundle of format 1."""
+        """Whether ``lr`` can be asked: not of a bundle of format 1, nor of HR alone."""
 
     @property
     def chaining(self) -> Chaining:

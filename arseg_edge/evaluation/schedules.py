@@ -75,14 +75,18 @@ class Schedule:
         return OneSide(self.interval, self.tolerance, self.looks).groups(frames)
 
 
-def schedules(interval: int, adaptive: int | None = None) -> tuple[Schedule, ...]:
-    """Return all that there are up to an interval; ``adaptive`` is that of the adaptive one, None for its defaults."""
+def schedules(interval: int, adaptive: int | None = None, *, lr: bool = True) -> tuple[Schedule, ...]:
+    """Return all that there are up to an interval; ``adaptive`` is that of the adaptive one, None for its defaults.
+
+    ``lr``: there is an LR network.
+    """
     every = [number for number in EVERY if number <= interval]
     anchors = default_intervals(interval) if adaptive is None else Intervals(adaptive, adaptive)
+    looking = Schedule("adaptive-live-lr", f"adaptive, live, LR every {LR_EVERY}", interval, TOLERANCE, False, LR_EVERY)
     return (
         *(Schedule(f"hr-every-{k}-one-side", f"HR every {k}, moved from one side", k, 1.0, False) for k in every),
         *(Schedule(f"hr-every-{k}-both-sides", f"HR every {k}, moved from both sides", k, 1.0, True) for k in every),
-        Schedule("adaptive-live-lr", f"adaptive, live, LR every {LR_EVERY}", interval, TOLERANCE, False, LR_EVERY),
+        *([looking] if lr else []),
         Schedule(ADAPTIVE_LIVE, "adaptive, live", anchors.one_side, TOLERANCE, False, LOOKS),
         Schedule(ADAPTIVE_FILE, "adaptive, file", anchors.both_sides, TOLERANCE, True),
     )
@@ -125,8 +129,8 @@ class Row:
         }
 
 
-def row_of(tally: Tally, macs: Macs, scale: float, score: Callable[[Scores], float]) -> Row:
-    """Return the row of a schedule; ``score`` takes one number of what was counted."""
+def row_of(tally: Tally, macs: Macs, scale: float | None, score: Callable[[Scores], float]) -> Row:
+    """Return the row of a schedule; ``score`` takes one number of what was counted. ``scale`` is None without LR."""
     count = max(1, tally.frames.total())
     hr, lr, moved = (tally.frames[branch] / count for branch in ("hr", "lr", "moved"))
     return Row(
@@ -134,34 +138,31 @@ def row_of(tally: Tally, macs: Macs, scale: float, score: Callable[[Scores], flo
         tally.schedule.title,
         score(tally.scores),
         (hr, lr, moved),
-        hr + lr * lr_cost(macs, scale),
+        hr if scale is None else hr + lr * macs.lr_frame(scale) / macs.hr,
         tally.scores.consistency,
     )
 
 
 def paper_rows(
-    macs: Macs, scale: float, interval: int, measured: Callable[[str], tuple[float, float] | None]
+    macs: Macs, scale: float | None, interval: int, measured: Callable[[str], tuple[float, float] | None]
 ) -> tuple[Row, ...]:
     """Return the rows of HR on every frame, LR alone, and AR with a keyframe every ``interval`` frames.
 
-    ``measured`` gives score and consistency of ``hr``, ``lr`` and ``ar``; None for what was not measured.
+    ``measured`` gives score and consistency of ``hr``, ``lr`` and ``ar``; None for what was not measured. Without LR,
+    ``scale`` is None, and there is HR alone.
     """
-    kinds = (
-        ("hr", "HR on every frame", (1.0, 0.0, 0.0), 1.0),
-        ("lr", "LR alone", (0.0, 1.0, 0.0), macs.lr[f"{scale:g}"] / macs.hr),
-        (PAPER, "AR (paper)", (1 / interval, 1 - 1 / interval, 0.0), 1 - macs.saving(scale, interval)),
-    )
+    kinds = [("hr", "HR on every frame", (1.0, 0.0, 0.0), 1.0)]
+    if scale is not None:
+        kinds += [
+            ("lr", "LR alone", (0.0, 1.0, 0.0), macs.lr[f"{scale:g}"] / macs.hr),
+            (PAPER, "AR (paper)", (1 / interval, 1 - 1 / interval, 0.0), 1 - macs.saving(scale, interval)),
+        ]
     rows = []
     for name, title, branches, arithmetic in kinds:
         found = measured(name)
         if found is not None:
             rows.append(Row(name, title, found[0], branches, arithmetic, found[1]))
     return tuple(rows)
-
-
-def lr_cost(macs: Macs, scale: float) -> float:
-    """Multiply-accumulates of LR and CReFF as a share of HR's."""
-    return (macs.lr[f"{scale:g}"] + macs.creff) / macs.hr
 
 
 class SideBySide:

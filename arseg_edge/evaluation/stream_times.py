@@ -39,15 +39,16 @@ def stream_times(predictors: Sequence[BundlePredictor], video: SourceLike, inter
     Raises: as ``Segmenter.stream``. The video must have a frame that is no keyframe among the first ones.
     """
     hr: list[float] = []
-    ar: dict[float, list[float]] = {each.scale: [] for each in predictors}
-    chosen = [each for each in schedules(interval) if each.name in (ADAPTIVE_FILE, ADAPTIVE_LIVE)]
+    scaled = [(each.scale, each) for each in predictors if each.scale is not None]
+    ar: dict[float, list[float]] = {scale: [] for scale, _ in scaled}
+    chosen = [each for each in schedules(interval, lr=False) if each.name in (ADAPTIVE_FILE, ADAPTIVE_LIVE)]
     adaptive: dict[str, list[float]] = {each.name: [] for each in chosen}
     for _ in range(_ROUNDS):
         total, frames, _ = _drain(predictors[0].stream(video, 1), interval)
         hr.append(total / frames)
-        for each in predictors:
+        for scale, each in scaled:
             total, frames, keyframes = _drain(each.stream(video, interval), _INTERVALS * interval)
-            ar[each.scale].append((total - keyframes * hr[-1]) / (frames - keyframes))
+            ar[scale].append((total - keyframes * hr[-1]) / (frames - keyframes))
         for schedule in chosen:
             stream = predictors[0].stream(video, schedule.interval, **schedule.settings)
             total, frames, _ = _drain(stream, _INTERVALS * interval)

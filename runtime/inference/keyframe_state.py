@@ -49,7 +49,7 @@ class KeyframeState:
 
         Raises: as ``run_keyframe``.
         """
-        if self._feature is None:
+        if self._feature is None and self._networks.has_lr:
             raise RuntimeError("run_nonkeyframe before run_keyframe")
         return self._networks.run_nonkeyframe(
             frame, self._feature, motion, self._size, labels_size, logits=self._logits

@@ -64,8 +64,14 @@ def network_size(manifest: Manifest, name: str, size: Size | None, *, resize: bo
     if size is not None:
         _check_size(size)
     rule = NetworkSize(name, manifest.smallest_size, manifest.largest_size, manifest.size, None)
+    given = None if manifest.converted is None else manifest.converted.size
     if size is None:
         common = manifest.size if resize else None
+    elif given is not None:
+        raise SizeError(
+            f"size {_shown(size)} (height x width): the model in {name} sees {_shown(given)} alone, to which its graph "
+            "resizes every frame: leave the size out"
+        )
     elif manifest.size not in (None, size):
         raise SizeError(
             f"size {_shown(size)} (height x width): {name} was exported for {_shown(manifest.size or size)} alone: "

@@ -1,4 +1,4 @@
-"""The two networks of a bundle in ONNX Runtime: heavy, without a state of their own, for any number of streams.
+"""A bundle's networks in ONNX Runtime: heavy, without a state of their own, for any number of streams.
 
 ONNX Runtime's sessions may run on several threads at once. What belongs to one stream, the keyframe's feature, is in
 ``keyframe_state.py``.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import cv2
 import numpy as np
@@ -16,9 +17,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
-from arseg_edge.errors import OperatorError, SequenceError, reason_of
+from arseg_edge.errors import OperatorError, SequenceError, UsageError, reason_of
 from arseg_edge.lr_size import lr_size
 from arseg_edge.manifest import Manifest
+from arseg_edge.operators import Sampling
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first_that_loads
 from arseg_edge.runtime.inference.sessions import open_session
@@ -31,6 +33,8 @@ Size = tuple[int, int]
 """(height, width)."""
 
 
+NO_LR: Final = "there is no LR network beside HR: move labels along instead (branch='moved', schedule='adaptive')"
+
 LOGITS = "logits"
 """The graphs' output of that name, [1, classes, h, w]."""
 
@@ -40,41 +44,53 @@ class OldFormatWarning(UserWarning):
 
 
 class Networks:
-    """A bundle's HR network, and one LR network with its fusion, on one provider."""
+    """A bundle's HR network, and one LR network with its fusion where there is one, on one provider."""
 
     def __init__(
         self,
         manifest: Manifest,
         provider: Provider,
-        scale: float,
+        scale: float | None,
         keyframe: onnxruntime.InferenceSession,
-        nonkeyframe: onnxruntime.InferenceSession,
+        nonkeyframe: onnxruntime.InferenceSession | None,
         *,
         native: bool,
     ) -> None:
-        """Take two sessions that were opened on ``provider``; ``scale`` is that of the LR branch."""
+        """Take sessions that were opened on ``provider``; ``scale`` is that of the LR branch, None for HR alone."""
         self.provider = provider
         self.native = native
         """Whether the custom operators run in the native library."""
         self.scale = scale
         self._sized = manifest.format_version >= 2
         self._gives_logits = manifest.label_rule is not None
-        self._sampling = manifest.motion.sampling
-        self._sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession] | None
+        self._sampling: Sampling = "consistent" if manifest.motion is None else manifest.motion.sampling
+        self._sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession | None] | None
         self._sessions = keyframe, nonkeyframe
         self._warned = False
 
+    @property
+    def has_lr(self) -> bool:
+        """Whether there is an LR network."""
+        return self.scale is not None
+
     def lr_size(self, frame_size: Size) -> Size:
-        """Return the size that the LR network runs at beside a keyframe of ``frame_size``."""
+        """Return the size that the LR network runs at beside a keyframe of ``frame_size``.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.scale is None:
+            raise UsageError(NO_LR)
         return lr_size(*frame_size, self.scale)
 
     def run_keyframe(
         self, frame: Frame, labels_size: Size, place: onnxruntime.OrtValue | None = None, *, logits: bool = False
-    ) -> tuple[Seen, onnxruntime.OrtValue]:
+    ) -> tuple[Seen, onnxruntime.OrtValue | None]:
         """Return the labels, uint8 of ``labels_size``, and the feature of ``frame`` uint8 [H, W, 3].
 
-        With ``logits`` they come too, where the bundle gives them. The feature stays where the provider computed it:
-        in ``place``, if that is given, which is the feature of another frame of this size that is needed no longer.
+        With ``logits`` they come too, where the bundle gives them. The feature, which only LR needs, is None where
+        there is no LR. It stays where the provider computed it: in ``place``, if that is given, which is the feature of
+        another frame of this size that is needed no longer.
 
         Raises:
             OperatorError: ONNX Runtime fails.
@@ -89,15 +105,16 @@ class Networks:
             if self._sized:
                 binding.bind_cpu_input("labels_size", size)
             labels = _bind_labels(binding, labels_size if self._sized else frame.shape[:2])
-            if place is None:
+            if self.has_lr and place is None:
                 binding.bind_output("feature", self.provider.device, self.provider.device_id)
-            else:
+            elif self.has_lr:
                 binding.bind_ortvalue_output("feature", place)
             if logits := logits and self._gives_logits:
                 binding.bind_output(LOGITS, "cpu")
             session.run_with_iobinding(binding)
         outputs = binding.get_outputs()
-        return Seen(self._enlarged(labels, labels_size), _logits(outputs[2]) if logits else None), outputs[1]
+        seen = Seen(self._enlarged(labels, labels_size), _logits(outputs[-1]) if logits else None)
+        return seen, outputs[1] if self.has_lr else None
 
     def run_nonkeyframe(
         self,
@@ -119,9 +136,11 @@ class Networks:
             labels_size: (height, width).
             logits: give them too, where the bundle does.
 
-        Raises: as ``run_keyframe``.
+        Raises: as ``run_keyframe``, and UsageError where there is no LR network.
         """
         session = self._open()[1]
+        if session is None:
+            raise UsageError(NO_LR)
         binding = session.io_binding()
         batch, motions = _batch(frame), np.ascontiguousarray(self._fitting(motion, frame_size))[None]
         sizes = {"frame_size": _size(frame_size), "labels_size": _size(labels_size)} if self._sized else {}
@@ -141,7 +160,7 @@ class Networks:
         """Let go of the sessions, and with them of their memory; safe to call twice."""
         self._sessions = None
 
-    def _open(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
+    def _open(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession | None]:
         if self._sessions is None:
             raise SequenceError("the segmenter is closed: load the bundle again")
         return self._sessions
@@ -185,17 +204,21 @@ def load_networks(
         BundleError: a member is damaged, or there is no branch for ``scale``.
     """
     keyframe = bundle.read(KEYFRAME)
-    low = bundle.manifest.low_resolution(scale)
-    nonkeyframe = bundle.read(low.member)
+    low = bundle.manifest.low_resolution(scale) if bundle.manifest.has_lr or scale is not None else None
+    nonkeyframe = None if low is None else bundle.read(low.member)
 
     def load(provider: Provider) -> Networks:
         library = native_operators(provider) if native else None
+
+        def opened(model: bytes, member: str) -> onnxruntime.InferenceSession:
+            return open_session(model, provider, threads, f"{bundle.path}: {member}", library)
+
         return Networks(
             bundle.manifest,
             provider,
-            low.scale,
-            open_session(keyframe, provider, threads, f"{bundle.path}: {KEYFRAME}", library),
-            open_session(nonkeyframe, provider, threads, f"{bundle.path}: {low.member}", library),
+            None if low is None else low.scale,
+            opened(keyframe, KEYFRAME),
+            None if low is None or nonkeyframe is None else opened(nonkeyframe, low.member),
             native=library is not None,
         )
 

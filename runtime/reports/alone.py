@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +14,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.bundle import KEYFRAME, Bundle
+from arseg_edge.manifest import MotionRule
 from arseg_edge.onnx_bytes import ending_at, matmul_model
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.networks import LOGITS
 from arseg_edge.runtime.inference.providers import CPU, Provider
 from arseg_edge.runtime.inference.sessions import feeds_of, open_session
 from arseg_edge.runtime.motion.agreement import fitting, resized
+from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.step import blocks_of
 from arseg_edge.runtime.read_motion import MotionFrame
 from arseg_edge.runtime.source.resizing import resized_picture
@@ -32,44 +34,31 @@ class Alone:
 
     def __init__(self, bundle: Bundle, threads: int, frames: Sequence[MotionFrame], size: tuple[int, int]) -> None:
         """``size``: what the networks see the frames at; labels have the frames' own."""
-        self._threads = threads
-        self._nonkeyframe = bundle.read(bundle.manifest.low_resolution(None).member)
         provider = Provider(CPU)
-        self._library = native_operators(provider)
-        self._hr = open_session(bundle.read(KEYFRAME), provider, threads, KEYFRAME, self._library)
-        self._ar = open_session(self._nonkeyframe, provider, threads, "nonkeyframe.onnx", self._library)
-        lr = ending_at(self._nonkeyframe, "lr_feature", without=("Creff", "SegmentationLabels"))
-        self._lr = open_session(lr, provider, threads, "nonkeyframe.onnx", self._library)
+        library = native_operators(provider)
+        self._hr = open_session(bundle.read(KEYFRAME), provider, threads, KEYFRAME, library)
         self._matmul = open_session(matmul_model(MATMUL_SIZE), provider, threads, "matmul", None)
         rng = np.random.default_rng(0)
         self._matrix = rng.random((MATMUL_SIZE, MATMUL_SIZE), np.float32)
-        # Where nothing can be followed, none: how long a network takes hangs on the size of motion alone.
-        none = np.zeros((*size, 2), np.float32)
-        motion = next((frame.motion for frame in reversed(frames) if frame.motion is not None), none)
-        # A graph that takes sizes takes motion on the grid of blocks that the adaptive schedule has.
-        grid = blocks_of(*size) if "frame_size" in [each.name for each in self._ar.get_inputs()] else size
-        motion = fitting(resized(motion, *grid), size, bundle.manifest.motion.sampling)
         first, last = (np.ascontiguousarray(resized_picture(frames[at].rgb, size))[None] for at in (0, -1))
-        sizes = {
+        sizes: dict[str, NDArray[np.generic]] = {
             "frame_size": np.array(size, np.int64),
             "labels_size": np.array(frames[0].rgb.shape[:2], np.int64),
         }
         self._key = feeds_of(self._hr, {"frame": first, **sizes})
-        inputs: dict[str, NDArray[np.generic]] = {
-            "frame": last,
-            "motion": np.ascontiguousarray(motion)[None],
-            "keyframe_feature": self._hr.run(["feature"], self._key)[0],
-            **sizes,
-        }
-        self._inputs = feeds_of(self._ar, inputs)
+        self.between: AloneBetween | None = None
+        """The sessions of LR; None where there are none."""
+        if bundle.manifest.motion is not None:
+            # Where nothing can be followed, none: how long a network takes hangs on the size of motion alone.
+            none = np.zeros((*size, 2), np.float32)
+            motion = next((frame.motion for frame in reversed(frames) if frame.motion is not None), none)
+            feature = self._hr.run(["feature"], self._key)[0]
+            inputs = {"frame": last, "keyframe_feature": feature, **sizes}
+            self.between = AloneBetween(bundle, bundle.manifest.motion, threads, motion, size, inputs, library)
 
     def hr(self) -> None:
         """Run the HR network for its labels."""
         self._hr.run(["labels"], self._key)
-
-    def lr_frame(self) -> None:
-        """Run everything that a frame between keyframes takes."""
-        self._ar.run(["labels"], self._inputs)
 
     def logits(self) -> NDArray[np.float32] | None:
         """Return the first frame's, [h, w, classes], where the bundle gives them."""
@@ -77,13 +66,43 @@ class Alone:
             return None
         return np.ascontiguousarray(np.moveaxis(self._hr.run([LOGITS], self._key)[0][0], 0, -1))
 
-    def lr_network(self) -> None:
-        """Run the LR network up to its feature, and no more."""
-        self._lr.run(None, self._inputs)
-
     def sgemm(self) -> None:
         """Multiply two matrices on the same threads."""
         self._matmul.run(None, {"a": self._matrix, "b": self._matrix})
+
+
+class AloneBetween:
+    """What runs between keyframes: the first LR network of a bundle, with its fusion and without."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        rule: MotionRule,
+        threads: int,
+        motion: Motion,
+        size: tuple[int, int],
+        inputs: Mapping[str, NDArray[np.generic]],
+        library: Path | None,
+    ) -> None:
+        """``motion`` float32 [H, W, 2] in pixels; ``inputs`` are all others of the graph, at ``size``."""
+        self._threads, self._library = threads, library
+        self._nonkeyframe = bundle.read(bundle.manifest.low_resolution(None).member)
+        provider = Provider(CPU)
+        self._ar = open_session(self._nonkeyframe, provider, threads, "nonkeyframe.onnx", library)
+        lr = ending_at(self._nonkeyframe, "lr_feature", without=("Creff", "SegmentationLabels"))
+        self._lr = open_session(lr, provider, threads, "nonkeyframe.onnx", library)
+        # A graph that takes sizes takes motion on the grid of blocks that the adaptive schedule has.
+        grid = blocks_of(*size) if "frame_size" in [each.name for each in self._ar.get_inputs()] else size
+        cells = np.ascontiguousarray(fitting(resized(motion, *grid), size, rule.sampling))[None]
+        self._inputs = feeds_of(self._ar, {**inputs, "motion": cells})
+
+    def lr_frame(self) -> None:
+        """Run everything that a frame between keyframes takes."""
+        self._ar.run(["labels"], self._inputs)
+
+    def lr_network(self) -> None:
+        """Run the LR network up to its feature, and no more."""
+        self._lr.run(None, self._inputs)
 
     def operators(self, runs: int = 5) -> dict[str, float]:
         """Return median milliseconds of each custom operator in an AR frame, by ONNX Runtime's profiler."""

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -102,18 +102,18 @@ class BenchReport:
     moved: dict[str, MovedCost]
     """What a moved frame costs beside decoding, for ``adaptive live`` and ``adaptive``, where they move labels."""
     stages: dict[str, dict[str, float]]
-    """Of ``paper`` and ``adaptive`` (``adaptive live`` where there is no file): the median milliseconds, by stage, of
-    the frames that go through it."""
+    """Of ``paper``, where there is LR, and ``adaptive`` (``adaptive live`` where there is no file): the median
+    milliseconds, by stage, of the frames that go through it."""
     operators: dict[str, float]
     """Of an LR frame: milliseconds in each custom operator, as ONNX Runtime's profiler has them."""
-    bound: float
+    bound: float | None
     """n / (k + (n − k)·t_LR/t_HR), for n frames and k keyframes of ``paper``: its ratio if everything but the networks
-    cost nothing."""
-    share_of_bound: float
+    cost nothing. None, as the next three, where there is no LR."""
+    share_of_bound: float | None
     """How much of that ``paper`` reaches."""
-    beside_lr: float
+    beside_lr: float | None
     """Everything in an LR frame except the LR network, as a share of the LR network's time."""
-    exposed: float
+    exposed: float | None
     """Share of the wall time of ``paper`` in which inference waited for decoding, motion and conversion."""
     sgemm_gflops: float
     hr_gflops: float
@@ -168,16 +168,18 @@ def run_bench(
     peak = _fresh_process(bundle, video, threads, interval, seen, count, lookahead=True)[1] if files else peak_live
     native = native_operators(Provider(CPU)) is not None
     alone = Alone(bundle, threads, first, seen)
-    ways = ways_of(interval, size, threads, anchors=anchors, files=files)
+    ways = ways_of(interval, size, threads, anchors=anchors, files=files, lr=bundle.manifest.has_lr)
     # One pair of networks for all: they take turns, and of some the memory is large.
     networks = load_networks(bundle, providers="cpu", threads=threads, scale=None)
     runs = [_Run(way, Segmenter(bundle, networks, way.settings), video, _frames_of(way, count)) for way in ways]
-    if native:
-        paper = next(way for way in ways if way.name == PAPER)
+    paper = next((way for way in ways if way.name == PAPER), None)
+    if native and paper is not None:
         bodies = load_networks(bundle, providers="cpu", threads=threads, scale=None, native=False)
         way = replace(paper, name=BODIES, words="paper, function bodies")
         runs.append(_Run(way, Segmenter(bundle, bodies, way.settings), video, min(count, interval)))
-    singles = {BARE: alone.hr, "lr frame": alone.lr_frame, "lr network": alone.lr_network, "sgemm": alone.sgemm}
+    singles = {BARE: alone.hr, "sgemm": alone.sgemm}
+    if alone.between is not None:
+        singles |= {"lr frame": alone.between.lr_frame, "lr network": alone.between.lr_network}
     milliseconds: dict[str, list[float]] = {name: [] for name in singles}
     clocks: dict[str, MovedClock] = {}
     # The first round warms up and does not count.
@@ -201,14 +203,12 @@ def run_bench(
             clock.measure()
     timings = {name: Timing.of(values[1:]) for name, values in milliseconds.items()}
 
-    t_hr, t_lr = timings[BARE].median, timings["lr network"].median
+    t_hr = timings[BARE].median
     by_name = {run.way.name: run for run in runs}
     ends = {BARE: _way_timing(timings[BARE], t_hr, {"hr": 1.0}, "HR on every frame, bare InferenceSession")}
     ends |= {name: run.timing(t_hr) for name, run in by_name.items()}
-    paper_run, default = by_name[PAPER], ADAPTIVE if files else LIVE
-    count = len(paper_run.branches)
-    keyframes = paper_run.branches.count("hr")
-    bound = count / (keyframes + (count - keyframes) * t_lr / t_hr)
+    default = ADAPTIVE if files else LIVE
+    bound = None if paper is None else _bound_of(by_name[PAPER], timings)
     return BenchReport(
         bundle=bundle.path.name,
         video=shown(video) if scheme(video) else Path(video).name,
@@ -216,18 +216,18 @@ def run_bench(
         network_size=seen,
         threads=threads,
         interval=interval,
-        frames=count,
+        frames=len(by_name[default].branches),
         rounds=rounds,
         native=native,
         end_to_end=ends,
-        alone={"hr": timings[BARE], **{name: timings[name] for name in ("lr frame", "lr network")}},
+        alone={"hr": timings[BARE], **{name: each for name, each in timings.items() if name.startswith("lr ")}},
         moved={name: cost for name, clock in clocks.items() if (cost := clock.cost()) is not None},
-        stages={name: _stages(by_name[name].speeds) for name in (PAPER, default)},
-        operators=alone.operators() if native else {},
-        bound=bound,
-        share_of_bound=ends[PAPER].ratio / bound,
-        beside_lr=timings["lr frame"].median / t_lr - 1,
-        exposed=paper_run.waiting(),
+        stages={name: _stages(by_name[name].speeds) for name in (PAPER, default) if name in by_name},
+        operators=alone.between.operators() if native and alone.between is not None else {},
+        bound=None if bound is None else bound.bound,
+        share_of_bound=None if bound is None else ends[PAPER].ratio / bound.bound,
+        beside_lr=None if bound is None else bound.beside_lr,
+        exposed=None if bound is None else by_name[PAPER].waiting(),
         sgemm_gflops=2 * MATMUL_SIZE**3 / timings["sgemm"].median / 1e6,
         hr_gflops=2 * _macs_at(bundle, seen) / t_hr / 1e6,
         startup_seconds=startup,
@@ -236,10 +236,25 @@ def run_bench(
         lookahead_megabytes=_lookahead_bytes(interval, video_size) / 1e6 if files else 0.0,
         macs={
             "hr": bundle.manifest.macs.hr,
-            **{f"lr {scale}": count for scale, count in bundle.manifest.macs.lr.items()},
-            "creff": bundle.manifest.macs.creff,
+            **{f"lr {scale}": each for scale, each in bundle.manifest.macs.lr.items()},
+            **({} if bundle.manifest.macs.creff is None else {"creff": bundle.manifest.macs.creff}),
         },
     )
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """``bound`` and ``beside_lr`` of a report."""
+
+    bound: float
+    beside_lr: float
+
+
+def _bound_of(run: _Run, timings: Mapping[str, Timing]) -> _Bound:
+    count, keyframes = len(run.branches), run.branches.count("hr")
+    t_lr = timings["lr network"].median
+    bound = count / (keyframes + (count - keyframes) * t_lr / timings[BARE].median)
+    return _Bound(bound, timings["lr frame"].median / t_lr - 1)
 
 
 class _Run:

@@ -99,7 +99,7 @@ def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = N
     """
     if not seconds > 0:
         raise UsageError(f"seconds {seconds!r}: must be more than 0")
-    interval, chaining = (manifest.interval, manifest.motion.chaining) if manifest else (INTERVAL, _CHAINING)
+    interval, chaining = (manifest.interval, manifest.chaining) if manifest else (INTERVAL, _CHAINING)
     with open_source(video) as source:
         reading = _Reading()
         with contextlib.closing(motion_frames(source, interval, chaining)) as frames:
@@ -187,4 +187,4 @@ def _savings(manifest: Manifest, frames: int, keyframes: int) -> dict[str, Savin
 
 def _speedup(macs: Macs, scale: str, frames: int, keyframes: int) -> float:
     """F / (K + (F - K) (LR + CReFF) / HR)."""
-    return frames / (keyframes + (frames - keyframes) * (macs.lr[scale] + macs.creff) / macs.hr)
+    return frames / (keyframes + (frames - keyframes) * macs.lr_frame(float(scale)) / macs.hr)

@@ -33,7 +33,13 @@ def moved_every(interval: int) -> str:
 
 
 def ways_of(
-    interval: int, size: tuple[int, int] | None, threads: int, *, anchors: Intervals | None = None, files: bool = True
+    interval: int,
+    size: tuple[int, int] | None,
+    threads: int,
+    *,
+    anchors: Intervals | None = None,
+    files: bool = True,
+    lr: bool = True,
 ) -> list[Way]:
     """Return all ways.
 
@@ -43,6 +49,7 @@ def ways_of(
         threads: of the networks, and of moving labels.
         anchors: the adaptive schedule's; None: the same.
         files: the source lies on this machine, so that it has a future to look into.
+        lr: the bundle has an LR network.
     """
 
     base = Settings(interval, size, threads=threads)
@@ -57,12 +64,16 @@ def ways_of(
             )
             for each in sorted({OFTEN, interval})
         ),
-        Way(PAPER, "paper: HR + LR + CReFF", replace(base, schedule="paper")),
+        *([Way(PAPER, "paper: HR + LR + CReFF", replace(base, schedule="paper"))] if lr else []),
         Way(
             LIVE,
             "adaptive, without look-ahead (live)",
             replace(base, lookahead=False, anchors=anchors),
         ),
-        Way(LIVE_LR, f"the same, LR every {OFTEN} frames", replace(base, lookahead=False, looks=OFTEN)),
+        *(
+            [Way(LIVE_LR, f"the same, LR every {OFTEN} frames", replace(base, lookahead=False, looks=OFTEN))]
+            if lr
+            else []
+        ),
         *([Way(ADAPTIVE, "adaptive, with look-ahead (files)", replace(base, anchors=anchors))] if files else []),
     ]
