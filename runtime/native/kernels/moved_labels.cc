@@ -13,13 +13,6 @@ constexpr int64_t kMostClasses = 256;
 constexpr float kMargin = 1.0f / 256;  // pixels by which interpolation may round beyond what it lies between
 constexpr float kFarthest = 32768;     // pixels; beyond, whole ones are no longer told apart well enough
 
-inline float between(float first, float second, float share) { return first + (second - first) * share; }
-
-// The motion of a row of eight pixels between the centres of two blocks, in pixels.
-struct Segment {
-  float x[2], y[2];
-};
-
 // One lane for each pixel of a segment, at every level: wider vectors would not help, narrower ones are made of two.
 typedef float Pixels __attribute__((vector_size(kBlock * sizeof(float))));
 typedef int32_t Places __attribute__((vector_size(kBlock * sizeof(int32_t))));
@@ -35,13 +28,14 @@ inline Pixels within_reach(Pixels pixels) {
   return pixels < -far ? Pixels{} - far : pixels;
 }
 
-// The motion of each pixel of a segment on one axis.
-inline Pixels along(const float (&ends)[2]) { return within_reach(ends[0] + (ends[1] - ends[0]) * kShares); }
-
 // To whole pixels, halves to the even number.
 inline Places whole(Pixels pixels) {
+#if defined(__AVX2__)
+  return (Places)_mm256_cvtps_epi32((__m256)pixels);
+#else
   const float rounding = 3 << 22;  // a sum with it has no room for fractions
   return __builtin_convertvector((pixels + rounding) - rounding, Places);
+#endif
 }
 
 inline Places inside(Places places, int32_t last) {
@@ -49,22 +43,61 @@ inline Places inside(Places places, int32_t last) {
   return places > last ? Places{} + last : places;
 }
 
+// The motion of a row of eight pixels, in pixels.
+struct Segment {
+  Pixels right, down;
+};
+
+// The motion at the left and the right end of each row between the centres of four blocks, in pixels.
+struct Ends {
+  float right[2][kBlock], down[2][kBlock];
+  bool near;  // nothing of it is out of reach
+
+  Segment row(int64_t index) const {
+    const Pixels x = right[0][index] + (right[1][index] - right[0][index]) * kShares;
+    const Pixels y = down[0][index] + (down[1][index] - down[0][index]) * kShares;
+    return near ? Segment{x, y} : Segment{within_reach(x), within_reach(y)};
+  }
+};
+
+inline bool is_near(const float* motion) {
+  const float most = kFarthest / kBlock;
+  return (motion[0] > -most) & (motion[0] < most) & (motion[1] > -most) & (motion[1] < most);
+}
+
+// One side of `ends`, 0 or 1, from the motion of the blocks above and below.
+inline void set_end(const float* upper, const float* lower, int side, Ends& ends) {
+  const Pixels x = kBlock * (upper[0] + (lower[0] - upper[0]) * kShares);
+  const Pixels y = kBlock * (upper[1] + (lower[1] - upper[1]) * kShares);
+  __builtin_memcpy(ends.right[side], &x, sizeof x);
+  __builtin_memcpy(ends.down[side], &y, sizeof y);
+  ends.near = ends.near && is_near(upper) && is_near(lower);
+}
+
 // The labels of a segment's eight pixels, the first of which is x; of those outside the picture, of its border.
 inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* labels, const Segment& segment, int64_t y,
                         int64_t x) {
-  const Places right = whole(along(segment.x)), down = whole(along(segment.y));
-  uint64_t found;
-  // Between two blocks motion is linear: what is equal at both ends is equal all the way.
-  const int64_t from = x + right[0];
-  if (right[0] == right[7] && down[0] == down[7] && from >= 0 && from + kBlock <= a.width) {
-    __builtin_memcpy(&found, labels + clamp(y + down[0], 0, a.height - 1) * a.width + from, kBlock);
+  const int32_t width = static_cast<int32_t>(a.width), height = static_cast<int32_t>(a.height);
+  const Places rows = inside(whole(segment.down) + static_cast<int32_t>(y), height - 1);
+  const Places columns = inside(whole(segment.right) + kLanesOfSegment + static_cast<int32_t>(x), width - 1);
+  const Places places = rows * width + columns;
+#if defined(__AVX2__)
+  // Four bytes each, the last of which must not lie behind the picture.
+  const int32_t last = width * height - 4;
+  if (last >= 0) {
+    const Places from = places < last ? places : Places{} + last;
+    const __m256i words = _mm256_i32gather_epi32(reinterpret_cast<const int*>(labels), (__m256i)from, 1);
+    const __m256i bytes =
+        _mm256_and_si256(_mm256_srlv_epi32(words, (__m256i)((places - from) << 3)), _mm256_set1_epi32(255));
+    const __m128i pairs = _mm_packs_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+    uint64_t found;
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(&found), _mm_packus_epi16(pairs, pairs));
     return found;
   }
-  const int32_t width = static_cast<int32_t>(a.width), height = static_cast<int32_t>(a.height);
-  const Places rows = inside(down + static_cast<int32_t>(y), height - 1);
-  const Places places = rows * width + inside(right + kLanesOfSegment + static_cast<int32_t>(x), width - 1);
+#endif
   uint8_t bytes[kBlock];
   for (int64_t i = 0; i < kBlock; ++i) bytes[i] = labels[places[i]];
+  uint64_t found;
   __builtin_memcpy(&found, bytes, kBlock);
   return found;
 }
@@ -83,7 +116,7 @@ inline Pixels inside(Pixels pixels, float last) {
 
 Cells cells_of(const MovedLabelsArguments& a, const float* weights, const Segment& segment, int64_t y, int64_t x) {
   const auto lanes = __builtin_convertvector(kLanesOfSegment, Pixels) + static_cast<float>(x);
-  Pixels right = lanes + along(segment.x), down = static_cast<float>(y) + along(segment.y);
+  Pixels right = lanes + segment.right, down = static_cast<float>(y) + segment.down;
   right = inside(right * a.logits_scale_x + a.logits_offset_x, static_cast<float>(a.logits_width - 1));
   down = inside(down * a.logits_scale_y + a.logits_offset_y, static_cast<float>(a.logits_height - 1));
   const Places column = __builtin_convertvector(right, Places), row = __builtin_convertvector(down, Places);
@@ -169,42 +202,43 @@ void decide_square(const MovedLabelsArguments& a, const Square& square) {
   const int64_t left = clamp(square.index - 1, 0, a.columns - 1), right = clamp(square.index, 0, a.columns - 1);
   const int64_t top = clamp((square.y + kBlock / 2) / kBlock - 1, 0, a.rows - 1);
   const int64_t bottom = clamp((square.y + kBlock / 2) / kBlock, 0, a.rows - 1);
-  for (int64_t y = square.first_row; y < square.last_row; ++y) {
-    const float share = (static_cast<float>(y - square.y) + 0.5f) / kBlock;
-    Segment segments[kMostMovedSources];
-    uint8_t found[kMostMovedSources][kBlock];
-    uint64_t first = 0, apart = 0;
-    for (int64_t k = 0; k < a.sources; ++k) {
-      const float* const upper = a.source[k].motion + 2 * top * a.columns;
-      const float* const lower = a.source[k].motion + 2 * bottom * a.columns;
-      const auto at = [&](int64_t column, int64_t axis) {
-        return kBlock * between(upper[2 * column + axis], lower[2 * column + axis], share);
-      };
-      segments[k] = {{at(left, 0), at(right, 0)}, {at(left, 1), at(right, 1)}};
-      const uint64_t here = look_up(a, a.source[k].labels, segments[k], y, square.x);
-      first = k == 0 ? here : first;
-      apart |= here ^ first;
-      __builtin_memcpy(found[k], &here, kBlock);
+  Ends ends[kMostMovedSources];
+  uint64_t found[kMostMovedSources][kBlock];
+  for (int64_t k = 0; k < a.sources; ++k) {
+    const float* const upper = a.source[k].motion + 2 * top * a.columns;
+    const float* const lower = a.source[k].motion + 2 * bottom * a.columns;
+    ends[k].near = true;
+    set_end(upper + 2 * left, lower + 2 * left, 0, ends[k]);
+    set_end(upper + 2 * right, lower + 2 * right, 1, ends[k]);
+    for (int64_t row = 0; row < kBlock; ++row) {
+      found[k][row] = look_up(a, a.source[k].labels, ends[k].row(row), square.y + row, square.x);
     }
+  }
+  for (int64_t y = square.first_row; y < square.last_row; ++y) {
+    const int64_t row = y - square.y;
+    uint64_t apart = 0;
+    for (int64_t k = 1; k < a.sources; ++k) apart |= found[k][row] ^ found[0][row];
+    uint8_t labels[kMostMovedSources][kBlock];
+    for (int64_t k = 0; k < a.sources; ++k) __builtin_memcpy(labels[k], &found[k][row], kBlock);
     if (apart != 0) {
       const int64_t block_row = smaller(y / kBlock, a.rows - 1) * a.columns;
       uint8_t differs[kBlock];
       __builtin_memcpy(differs, &apart, kBlock);
       Cells cells[kMostMovedSources];
       for (int64_t k = 0; k < a.sources && a.with_logits; ++k) {
-        cells[k] = cells_of(a, a.source[k].weight + block_row, segments[k], y, square.x);
+        cells[k] = cells_of(a, a.source[k].weight + block_row, ends[k].row(row), y, square.x);
       }
       for (int64_t i = square.begin; i < square.end; ++i) {
         if (differs[i] == 0) continue;
         const int64_t block = block_row + smaller((square.x + i) / kBlock, a.columns - 1);
-        found[0][i] = static_cast<uint8_t>(a.with_logits ? by_logits(a, cells, i) : by_weights(a, found, block, i));
+        labels[0][i] = static_cast<uint8_t>(a.with_logits ? by_logits(a, cells, i) : by_weights(a, labels, block, i));
       }
     }
     uint8_t* const output = a.output + y * a.width + square.x;
     if (square.end - square.begin == kBlock) {
-      __builtin_memcpy(output, found[0], kBlock);
+      __builtin_memcpy(output, labels[0], kBlock);
     } else {
-      for (int64_t i = square.begin; i < square.end; ++i) output[i] = found[0][i];
+      for (int64_t i = square.begin; i < square.end; ++i) output[i] = labels[0][i];
     }
   }
 }
