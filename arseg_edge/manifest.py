@@ -63,8 +63,8 @@ class ConvertedInput:
     """How the graph of a converted model makes of a frame what that model takes, channel by channel.
 
     The frame is resized, bilinearly with half-pixel centres, to ``size``, or each side to the nearest whole
-    ``multiple``. ``stretch`` gives it other proportions where it must. ``letterbox`` keeps them and fills the rest, half
-    of it on each side, with ``fill``; to multiples, it makes nothing larger or smaller. Then
+    ``multiple``. ``stretch`` gives it other proportions where it must. ``letterbox`` keeps them and fills the rest,
+    half of it on each side, with ``fill``; to multiples, it makes nothing larger or smaller. Then
     (value · ``scale`` − ``mean``) / ``std``, for values 0 … 255.
     """
 

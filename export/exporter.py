@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from numbers import Integral, Real
 from pathlib import Path
 from typing import cast
@@ -46,6 +45,7 @@ from arseg_edge.export.operators.bodies import operators_of
 from arseg_edge.export.operators.function import OPSET
 from arseg_edge.export.own_forward import check_forward
 from arseg_edge.export.parity import ExportedNetwork, compare, golden_clip, parity_tolerance, refuse_beyond_tolerance
+from arseg_edge.export.tool_versions import tool_versions
 from arseg_edge.export.untrained import untrained_ar
 from arseg_edge.lr_size import lr_size
 from arseg_edge.manifest import (
@@ -200,7 +200,7 @@ def export_bundle(
         opset=OPSET,
         operators=_operators(models.values()),
         oldest_onnxruntime=OLDEST_ONNXRUNTIME,
-        tools=_tool_versions(),
+        tools=tool_versions(_TOOLS),
         sources=weights.sources,
         parity=tuple(figures),
         macs=macs,
@@ -367,11 +367,6 @@ def _classes(family: Family) -> tuple[ClassInfo, ...]:
 def _operators(models: Iterable[onnx.ModelProto]) -> tuple[Operator, ...]:
     found = {operator for model in models for operator in operators_of(model)}
     return tuple(sorted(found, key=lambda operator: operator.name))
-
-
-def _tool_versions() -> dict[str, str]:
-    installed = {each.name: each.version for each in metadata.distributions()}
-    return {name: installed[name] for name in _TOOLS if name in installed}
 
 
 def _facts(family: Family, interval: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
-from arseg_edge.export.operators import creff
+from arseg_edge.export.operators.creff import creff
 
 
 class KeyframeGraph(nn.Module):

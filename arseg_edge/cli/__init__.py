@@ -22,6 +22,7 @@ import click
 from arseg_edge import __version__
 from arseg_edge.cli.bench import bench
 from arseg_edge.cli.compare import compare
+from arseg_edge.cli.convert import convert
 from arseg_edge.cli.doctor import doctor
 from arseg_edge.cli.evaluate import evaluate
 from arseg_edge.cli.export import export
@@ -73,7 +74,7 @@ def cli() -> None:
     """
 
 
-for command in (export, run, bench, evaluate, compare, train, info, verify, probe, doctor):
+for command in (export, convert, run, bench, evaluate, compare, train, info, verify, probe, doctor):
     cli.add_command(command)
 
 

@@ -93,7 +93,7 @@ def export(
         interval=interval,
         untrained=untrained,
         half_weights=half_weights,
-        progress=_show_progress,
+        progress=show_progress,
     )
     worst = max(figure.error for figure in bundle.parity)
     if as_json:
@@ -141,7 +141,8 @@ def _missing(error: ImportError) -> ModelError:
     )
 
 
-def _show_progress(what: str, done: int, total: int) -> None:
+def show_progress(what: str, done: int, total: int) -> None:
+    """Show how far things are: a bar on a terminal, elsewhere a line for each step."""
     if sys.stderr.isatty():
         # One line that is written over; the last one stays.
         width = 24

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from arseg_edge.bundle import read_bundle
+from arseg_edge.cli.convert import taken
 from arseg_edge.cli.options import json_option, model_argument, print_json, print_table
 from arseg_edge.errors import BundleError
 from arseg_edge.integrity import damage_of
@@ -85,17 +86,7 @@ def _lr_facts(manifest: Manifest) -> list[tuple[str, ...]]:
 
 
 def _converted_facts(rule: ConvertedInput | None) -> list[tuple[str, ...]]:
-    if rule is None:
-        return []
-    size = f"each side to a multiple of {rule.multiple}"
-    if rule.size is not None:
-        size = "to {}x{}".format(*rule.size)
-    mean, std = (", ".join(f"{each:.4g}" for each in values) for values in (rule.mean, rule.std))
-    return [
-        ("frames are resized", f"{size}, {rule.resize}{', antialiased' if rule.antialias else ''}"),
-        ("the model takes", f"{rule.channels}, (value x {rule.scale:.4g} - [{mean}]) / [{std}]"),
-        ("labels are made of", f"the model's output {rule.output}"),
-    ]
+    return [] if rule is None else [("converted" if not index else "", line) for index, line in enumerate(taken(rule))]
 
 
 def _arithmetic(manifest: Manifest) -> list[tuple[str, ...]]:

@@ -15,7 +15,8 @@ from arseg_edge.export.families import Family
 from arseg_edge.export.graphs import KeyframeGraph, NonkeyframeGraph
 from arseg_edge.export.models import FusionNetwork
 from arseg_edge.export.models.resizing import Size
-from arseg_edge.export.operators import normalize_image, segmentation_labels
+from arseg_edge.export.operators.normalize_image import normalize_image
+from arseg_edge.export.operators.segmentation_labels import segmentation_labels
 from arseg_edge.lr_size import lr_size
 from arseg_edge.operators import Chaining
 from arseg_edge.runtime.motion.agreement import fitting

@@ -7,13 +7,16 @@ everywhere and is fast where the native library is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx.parser
-import torch
-from torch import Tensor
 
 from arseg_edge.operators import DOMAIN, VERSION
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 OPSET = 18
 """The version of the standard operators in graphs and bodies: what PyTorch's exporter writes natively."""
@@ -25,20 +28,25 @@ def emit(
     attributes: Mapping[str, object],
     *,
     shape: Sequence[int | torch.SymInt],
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return a tensor of ``shape`` that stands for the operator's result while a model is exported."""
+    """Return a tensor of ``shape`` that stands for the operator's result while a model is exported.
+
+    ``dtype`` is float32 where it is left out.
+    """
+    import torch
+
     return torch.onnx.ops.symbolic(
         f"{DOMAIN}::{name}",
         inputs,
         attributes,  # type: ignore[arg-type]  # its annotation wants the invariant Sequence of one type
-        dtype=dtype,
+        dtype=dtype or torch.float32,
         shape=shape,
         version=VERSION,
     )
 
 
-def parse_body(text: str) -> onnx.FunctionProto:
+def parse_body(text: str, opset: int = OPSET) -> onnx.FunctionProto:
     """Return the function that ``text`` (ONNX's textual syntax, without header) describes."""
-    header = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": {VERSION}]>'
+    header = f'<domain: "{DOMAIN}", opset_import: ["": {opset}, "{DOMAIN}": {VERSION}]>'
     return onnx.parser.parse_function(header + text)

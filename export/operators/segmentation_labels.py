@@ -15,13 +15,15 @@ The kernel is ``runtime/native/kernels/segmentation_labels.cc``; it never holds 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnx
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from arseg_edge.export.operators.function import parse_body
 from arseg_edge.operators import DOMAIN, SEGMENTATION_LABELS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BODY = """
 SegmentationLabels <upscale, align_corners> (logits, size) => (labels)
@@ -42,13 +44,46 @@ SegmentationLabels <upscale, align_corners> (logits, size) => (labels)
 """
 
 
+# The same of operators as they were in opset 11, where Shape had no range, Resize no optional inputs, and Constant
+# no value from an attribute.
+_BODY_OF_ANY_OPSET = """
+SegmentationLabels (logits, size) => (labels)
+{
+    factor = Constant <value = int64[1] {UPSCALE}> ()
+    all_axes = Shape (logits)
+    zero = Constant <value = int64[1] {0}> ()
+    two = Constant <value = int64[1] {2}> ()
+    four = Constant <value = int64[1] {4}> ()
+    batch_classes = Slice (all_axes, zero, two)
+    small_size = Slice (all_axes, two, four)
+    nothing = Constant <value = float[0] {}> ()
+    large_size = Mul (small_size, factor)
+    large = Concat <axis = 0> (batch_classes, large_size)
+    upscaled = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (logits, nothing, nothing, large)
+    target = Concat <axis = 0> (batch_classes, size)
+    resized = Resize <mode = "linear", coordinate_transformation_mode = "COORDINATES">
+        (upscaled, nothing, nothing, target)
+    indices = ArgMax <axis = 1, keepdims = 0> (resized)
+    labels = Cast <to = 2> (indices)
+}
+"""
+
+
 def body(align_corners: bool = True) -> onnx.FunctionProto:
     """Return the operator in standard ONNX; ``upscale`` is passed on."""
     return parse_body(_BODY.replace("COORDINATES", "align_corners" if align_corners else "half_pixel"))
 
 
+def body_of_any_opset(opset: int, *, upscale: int, align_corners: bool) -> onnx.FunctionProto:
+    """Return the operator, for these attributes alone, in standard ONNX that is the same from opset 11 on."""
+    text = _BODY_OF_ANY_OPSET.replace("COORDINATES", "align_corners" if align_corners else "half_pixel")
+    return parse_body(text.replace("UPSCALE", str(upscale)), opset)
+
+
 def resize_logits(logits: Tensor, size: tuple[int, int], *, upscale: int, align_corners: bool = True) -> Tensor:
     """Return ``logits`` [N, n, h, w] as [N, n, H, W] by the operator's two steps."""
+    import torch.nn.functional as F
+
     if upscale > 1:
         logits = F.interpolate(logits, scale_factor=upscale, mode="bilinear", align_corners=False)
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
@@ -56,6 +91,8 @@ def resize_logits(logits: Tensor, size: tuple[int, int], *, upscale: int, align_
 
 def segmentation_labels(logits: Tensor, size: tuple[int, int], *, upscale: int, align_corners: bool = True) -> Tensor:
     """Return uint8 labels [N, H, W] for ``logits`` float32 [N, n, h, w] and ``size`` (H, W)."""
+    import torch
+
     return resize_logits(logits, size, upscale=upscale, align_corners=align_corners).argmax(dim=1).to(torch.uint8)
 
 

@@ -333,6 +333,9 @@ def _lookahead_bytes(interval: int, size: tuple[int, int]) -> float:
 
 def _macs_at(bundle: Bundle, size: tuple[int, int]) -> float:
     """Return HR's multiply-accumulates, scaled from the size that they were counted at."""
+    converted = bundle.manifest.converted
+    if converted is not None and converted.size is not None:
+        return bundle.manifest.macs.hr
     height, width = bundle.manifest.macs.size
     return bundle.manifest.macs.hr * size[0] * size[1] / (height * width)
 

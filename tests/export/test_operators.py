@@ -16,9 +16,12 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from arseg_edge.export.onnx_file import to_onnx
-from arseg_edge.export.operators import creff, local_attention, motion_warp, normalize_image, segmentation_labels
 from arseg_edge.export.operators.bodies import attach_bodies, operators_of
-from arseg_edge.export.operators.creff import CreffWeights
+from arseg_edge.export.operators.creff import CreffWeights, creff
+from arseg_edge.export.operators.local_attention import local_attention
+from arseg_edge.export.operators.motion_warp import motion_warp
+from arseg_edge.export.operators.normalize_image import normalize_image
+from arseg_edge.export.operators.segmentation_labels import segmentation_labels
 from arseg_edge.operators import CREFF, DOMAIN, LOCAL_ATTENTION, MOTION_WARP, NORMALIZE_IMAGE, SEGMENTATION_LABELS
 from arseg_edge.runtime.motion.agreement import fitting
 

@@ -1,0 +1,149 @@
+"""From what a converted model gives to labels, in ONNX, and the logits that moved labels are made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from arseg_edge.export.convert.class_output import ClassOutput
+from arseg_edge.export.convert.ends import Ends
+from arseg_edge.export.convert.front import Window
+from arseg_edge.export.convert.probing import Size
+from arseg_edge.export.convert.request import Layout
+from arseg_edge.export.convert.tail import Source
+from arseg_edge.export.operators.segmentation_labels import body_of_any_opset, segmentation_labels_node
+from arseg_edge.manifest import LabelRule
+
+LABELS: Final = "labels"
+LOGITS: Final = "logits"
+_COARSEST: Final = 4
+"""Pixels of the model's picture in a cell of the logits for moved labels: finer ones cost memory and show no more."""
+
+
+@dataclass(frozen=True)
+class Back:
+    """How labels are made of a model's output."""
+
+    output: ClassOutput
+    classes: int
+    threshold: float
+    source: Source | None
+    """A value that stands before the output."""
+    from_source: bool
+    """Whether labels are made of the source, or of the output, as whoever has the model alone must."""
+
+    @property
+    def functions(self) -> bool:
+        """Whether ``SegmentationLabels`` is used; labels that the model itself gives need none."""
+        return self.output.kind != "labels"
+
+
+def put_back(
+    ends: Ends, back: Back, value_of: dict[str, str], seen: Size, window: Window | None, opset: int
+) -> tuple[LabelRule | None, onnx.FunctionProto | None]:
+    """Add the nodes that make ``labels`` and, where there is anything to make them of, ``logits``.
+
+    Args:
+        ends: where the nodes go.
+        back: what is wanted.
+        value_of: the names that the model's values have in the graph.
+        seen: a size of the model's picture, at which ``back`` has its sizes.
+        window: where the frame lies in the model's picture; None: it is all of it.
+        opset: of the graph.
+
+    Returns the rule for the logits, and the body of the operator that was used.
+    """
+    output, source = back.output, back.source
+    if output.kind == "labels":
+        labels = _planes(ends, value_of[output.name], output.layout, output.rank)
+        labels = ends.node("Cast", [labels], to=TensorProto.UINT8)
+        if window is not None:
+            labels = _cropped(ends, ends.resize(labels, _picture(ends, value_of), channels=1, **_NEAREST), window)
+        labels = ends.resize(labels, "labels_size", channels=1, **_NEAREST)
+        ends.node(
+            "Reshape", [labels, ends.node("Concat", [ends.constant([1], np.int64), "labels_size"], axis=0)], LABELS
+        )
+        if source is None:
+            return None, None
+        logits = _logits(ends, back, value_of, source)
+        if window is not None:
+            logits = _cropped(ends, ends.resize(logits, _picture(ends, value_of), channels=back.classes), window)
+        return _give(ends, back, logits, seen, source.size if window is None else seen, source.align_corners), None
+    exact = back.from_source and source is not None and source.upscale is not None
+    logits = _logits(ends, back, value_of, source if back.from_source else None)
+    upscale = source.upscale or 1 if back.from_source and source is not None else 1
+    align = back.from_source and source is not None and source.align_corners
+    if window is not None:
+        logits = _cropped(ends, ends.resize(logits, _picture(ends, value_of), channels=back.classes), window)
+        upscale, align = 1, False
+    node = segmentation_labels_node(logits, "labels_size", LABELS, upscale=upscale, align_corners=align)
+    ends.nodes.append(node)
+    body = body_of_any_opset(opset, upscale=upscale, align_corners=align)
+    if window is not None:
+        return _give(ends, back, logits, seen, seen, False), body
+    if back.from_source and source is not None:
+        return _give(ends, back, logits, seen, source.size, align and not exact), body
+    if source is not None:
+        small = _logits(ends, back, value_of, source)
+        return _give(ends, back, small, seen, source.size, source.align_corners), body
+    return _give(ends, back, logits, seen, output.size, False), body
+
+
+# Half-pixel centres; of two that are equally near the later one: floor((x + 0.5) · ratio).
+_NEAREST: Final = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
+
+
+def _planes(ends: Ends, value: str, layout: Layout, rank: int) -> str:
+    """Return [1, C, h, w]."""
+    if rank == 4:
+        return ends.node("Transpose", [value], perm=[0, 3, 1, 2]) if layout == "nhwc" else value
+    shape = ends.node("Shape", [value])
+    sides = ends.node("Slice", [shape, ends.constant([rank - 2], np.int64), ends.constant([rank], np.int64)])
+    target = ends.node("Concat", [ends.constant([1, 1], np.int64), sides], axis=0)
+    return ends.node("Reshape", [value, target])
+
+
+def _logits(ends: Ends, back: Back, value_of: dict[str, str], source: Source | None) -> str:
+    """Return float [1, classes, h, w], of the source or of the output."""
+    output = back.output
+    if source is not None:
+        planes = _planes(ends, value_of[source.value], source.layout, 4)
+    else:
+        planes = _planes(ends, value_of[output.name], output.layout, output.rank)
+    planes = ends.node("Cast", [planes], to=TensorProto.FLOAT)
+    if output.kind != "score":
+        return planes
+    threshold = back.threshold
+    if source is not None and source.sigmoid:
+        threshold = math.log(threshold / (1 - threshold))
+    shape = ends.node("Shape", [planes])
+    value = onnx.numpy_helper.from_array(np.array([threshold], np.float32))
+    return ends.node("Concat", [ends.node("ConstantOfShape", [shape], value=value), planes], axis=1)
+
+
+def _picture(ends: Ends, value_of: dict[str, str]) -> str:
+    """Return the size of the picture that the model sees."""
+    return value_of["picture size"]
+
+
+def _cropped(ends: Ends, planes: str, window: Window) -> str:
+    end = ends.node("Add", [window.start, window.size])
+    return ends.node("Slice", [planes, window.start, end, ends.constant([2, 3], np.int64)])
+
+
+def _give(ends: Ends, back: Back, logits: str, seen: Size, size: Size, align_corners: bool) -> LabelRule:
+    """Give the logits, not finer than a few pixels a cell, and return where they lie."""
+    stride = seen[0] / size[0]
+    if stride >= _COARSEST:
+        ends.node("Identity", [logits], LOGITS)
+        return LabelRule(1, align_corners)
+    step = max(2, round(_COARSEST / stride))
+    have, more = ends.sides(logits), ends.constant([step - 1], np.int64)
+    cells = ends.node("Div", [ends.node("Add", [have, more]), ends.constant([step], np.int64)])
+    ends.node("Identity", [ends.resize(logits, cells, channels=back.classes)], LOGITS)
+    return LabelRule(1, False)
