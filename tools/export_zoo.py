@@ -96,7 +96,8 @@ def smp_model(name: str, classes: int, *, activation: str | None = None, **how: 
         torch.manual_seed(SEED)
         model = getattr(smp, name)("resnet18", encoder_weights=None, classes=classes, activation=activation)
         export(varied(model), folder / "model.onnx", **how)
-        return _IMAGENET + (["--threshold", "0"] if classes == 1 and activation is None else [])
+        threshold = ["--threshold", "0"] if classes == 1 and activation is None else []
+        return [*_IMAGENET, *threshold, *([] if how["dynamic"] else ["--resize", "letterbox"])]
 
     return make
 

@@ -63,8 +63,8 @@ def put_back(
         labels = _planes(ends, value_of[output.name], output.layout, output.rank)
         labels = ends.node("Cast", [labels], to=TensorProto.UINT8)
         if window is not None:
-            labels = _cropped(ends, ends.resize(labels, _picture(ends, value_of), channels=1, **_NEAREST), window)
-        labels = ends.resize(labels, "labels_size", channels=1, **_NEAREST)
+            labels = _cropped(ends, _nearest(ends, labels, _picture(ends, value_of)), window)
+        labels = _nearest(ends, labels, "labels_size")
         ends.node(
             "Reshape", [labels, ends.node("Concat", [ends.constant([1], np.int64), "labels_size"], axis=0)], LABELS
         )
@@ -94,8 +94,22 @@ def put_back(
     return _give(ends, back, logits, seen, output.size, False), body
 
 
-# Half-pixel centres; of two that are equally near the later one: floor((x + 0.5) · ratio).
-_NEAREST: Final = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
+def _nearest(ends: Ends, labels: str, size: str) -> str:
+    """Return [1, 1, h, w] at another size, with half-pixel centres; of two that are equally near, the later.
+
+    In whole numbers: what is nearest must not hang on how a runtime rounds.
+    """
+    one, two = ends.constant(1, np.int64), ends.constant(2, np.int64)
+    have = ends.sides(labels)
+    for axis, number in ((2, 0), (3, 1)):
+        which = ends.constant(number, np.int64)
+        source, target = (ends.node("Gather", [each, which], axis=0) for each in (have, size))
+        pixels = ends.node("Range", [ends.constant(0, np.int64), target, one])
+        odd = ends.node("Add", [ends.node("Mul", [pixels, two]), one])
+        places = ends.node("Mul", [odd, source])
+        nearest = ends.node("Div", [places, ends.node("Mul", [target, two])])
+        labels = ends.node("Gather", [labels, nearest], axis=axis)
+    return labels
 
 
 def _planes(ends: Ends, value: str, layout: Layout, rank: int) -> str:

@@ -76,7 +76,8 @@ def _resized(ends: Ends, values: str, size: str, rule: ConvertedInput, opset: in
     if not rule.antialias:
         return ends.node("Round", [ends.resize(values, size, channels=channels)])
     if opset >= _ANTIALIAS_SINCE:
-        return ends.node("Round", [ends.resize(values, size, channels=channels, antialias=1)])
+        # What lies outside has no weight, as with Pillow.
+        return ends.node("Round", [ends.resize(values, size, channels=channels, antialias=1, exclude_outside=1)])
     return ends.node("Round", [_smoothly_resized(ends, values, size)])
 
 

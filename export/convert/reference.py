@@ -129,9 +129,9 @@ def _weights(have: int, want: int, antialias: bool) -> Floats:
 
 
 def _nearest(labels: NDArray[Any], size: Size) -> NDArray[Any]:
+    # Of two that are equally near, the later, as PyTorch has it; OpenCV and Pillow take one or the other.
     rows, columns = (
-        np.minimum(((np.arange(want) + 0.5) * have / want).astype(np.int64), have - 1)
-        for have, want in zip(labels.shape, size, strict=True)
+        (2 * np.arange(want) + 1) * have // (2 * want) for have, want in zip(labels.shape, size, strict=True)
     )
     found: NDArray[Any] = labels[rows[:, None], columns]
     return found

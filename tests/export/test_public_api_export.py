@@ -11,6 +11,7 @@ def test_names_and_parameters() -> None:
     assert set(arseg_edge.export.__all__) == {
         "ClassSet",
         "Family",
+        "convert_onnx",
         "export_bundle",
         "register_family",
         "upgrade_bundle",
@@ -26,5 +27,8 @@ def test_names_and_parameters() -> None:
         "progress": None,
     }
     assert list(parameters)[:4] == ["family", "hr", "lr", "out"]
+    parameters = inspect.signature(arseg_edge.export.convert_onnx).parameters
+    assert list(parameters)[:2] == ["path", "out"]
+    assert {each.default for name, each in list(parameters.items())[2:] if name != "interval"} == {None}
     for name in arseg_edge.export.__all__:
         assert inspect.getdoc(getattr(arseg_edge.export, name)), name
