@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from arseg_edge.runtime.motion.agreement import Positions, disagreement, exposed_like, look_up, pixel_grid
 from arseg_edge.runtime.motion.luma import Luma
+from arseg_edge.runtime.motion.native import followed, mean_difference
 from arseg_edge.runtime.motion.step import SIDE, Step
 
 UNSHOWN: Final = 12
@@ -49,15 +50,17 @@ class PastAnchor:
 
     def __init__(self, anchor: Luma) -> None:
         self._anchor = anchor
-        self._grid = self._positions = pixel_grid(*anchor.shape)
+        self._positions = pixel_grid(*anchor.shape)
         self._distance = 0
 
     def follow(self, step: Step) -> Reach:
         """Take the next frame; its step must have a displacement, on the anchor's grid."""
         assert step.displacement is not None
         self._distance += 1
-        self._positions = _inside(look_up(self._positions, self._grid + step.displacement, cv2.INTER_LINEAR))
-        return _reach(step.luma, self._anchor, self._positions, self._grid, self._distance)
+        self._positions, reach = _followed(
+            step.luma, self._anchor, self._positions, step.displacement, self._distance, inverse=False
+        )
+        return reach
 
 
 def from_future(steps: Sequence[Step]) -> list[Reach]:
@@ -71,12 +74,12 @@ def from_future(steps: Sequence[Step]) -> list[Reach]:
         one for each frame, the anchor left out.
     """
     *frames, anchor = steps
-    grid = positions = pixel_grid(*anchor.luma.shape)
+    positions = pixel_grid(*anchor.luma.shape)
     found = []
     for distance, (frame, after) in enumerate(zip(reversed(frames), reversed(steps), strict=False), 1):
         assert after.displacement is not None
-        positions = _inside(look_up(positions, grid + inverted(after.displacement), cv2.INTER_LINEAR))
-        found.append(_reach(frame.luma, anchor.luma, positions, grid, distance))
+        positions, reach = _followed(frame.luma, anchor.luma, positions, after.displacement, distance, inverse=True)
+        found.append(reach)
     return found[::-1]
 
 
@@ -92,10 +95,38 @@ def inverted(displacement: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return back
 
 
-def _reach(luma: Luma, anchor: Luma, positions: Positions, grid: Positions, distance: int) -> Reach:
-    shown = np.asarray(look_up(anchor, positions, cv2.INTER_LINEAR), np.uint8)
-    difference = disagreement(exposed_like(luma, shown), shown, None, SIDE)
-    return Reach(np.asarray(positions - grid, np.float32), difference, distance)
+def _followed(
+    luma: Luma,
+    anchor: Luma,
+    known: Positions,
+    displacement: npt.NDArray[np.float32],
+    distance: int,
+    *,
+    inverse: bool,
+) -> tuple[Positions, Reach]:
+    """Return a frame's positions in the anchor, and how it lies there.
+
+    Args:
+        luma: the frame's.
+        anchor: the anchor's.
+        known: positions in the anchor of the frame that ``displacement`` leads to, or from if it is to be inverted.
+        displacement: in blocks.
+        distance: frames to the anchor.
+        inverse: whether it is.
+    """
+    found = followed(known, displacement, anchor, inverse=_INVERSE_STEPS if inverse else 0)
+    if found is None:
+        grid = pixel_grid(*anchor.shape)
+        step = inverted(displacement) if inverse else displacement
+        positions = _inside(look_up(known, grid + step, cv2.INTER_LINEAR))
+        shown = np.asarray(look_up(anchor, positions, cv2.INTER_LINEAR), np.uint8)
+        found = positions, np.asarray(positions - grid, np.float32), shown
+    positions, motion, shown = found
+    exposed = exposed_like(luma, shown)
+    difference = mean_difference(exposed, shown)
+    if difference is None:
+        difference = disagreement(exposed, shown, None, SIDE)
+    return positions, Reach(motion, difference, distance)
 
 
 def _inside(positions: npt.NDArray[np.float32]) -> Positions:

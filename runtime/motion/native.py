@@ -1,7 +1,8 @@
 """The parts of motion that the native library does, several times as fast as NumPy and OpenCV.
 
-Each function has a twin in Python at its caller's, with the same results to the bit, which takes over where a function
-gives False or None: where the library is missing or turned off, and for arrays of another form than expected.
+Each function has a twin in Python at its caller's, which takes over where a function gives False or None: where the
+library is missing or turned off, and for arrays of another form than expected. Results are the same to the bit; those
+of ``followed`` are those of OpenCV 5 and may differ from other versions' in the last one.
 The library is called through ``ctypes``, which lets other threads run meanwhile.
 """
 
@@ -40,6 +41,9 @@ _ARRAY: Final = ctypes.c_void_p
 _ARGUMENTS: Final[dict[str, list[Any]]] = {
     "arseg_published": [*_SIZES, _ARRAY, _ARRAY, _ARRAY, ctypes.c_int64, _ARRAY, _ARRAY],
     "arseg_vectors": [*_SIZES, _ARRAY, ctypes.c_int64, _ARRAY, _ARRAY],
+    "arseg_block_luma": [ctypes.c_int64] * 3 + [_ARRAY] * 2,
+    "arseg_follow": [ctypes.c_int64] * 3 + [_ARRAY] * 6,
+    "arseg_difference": [ctypes.c_int64] * 2 + [_ARRAY] * 3,
 }
 """As ``runtime/native/motion/motion.h`` declares them."""
 
@@ -97,6 +101,49 @@ def grid_vectors(
         *(displacement.ctypes.data, reference.ctypes.data),
     )
     return (displacement, reference) if done else None
+
+
+def mean_blocks(plane: npt.NDArray[np.uint8], blocks: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+    """The mean of each 8x8 block of a grey picture, for ``block_luma``."""
+    function = _function("arseg_block_luma")
+    if function is None or plane.dtype != np.uint8 or plane.ndim != 2 or plane.strides[1] != 1:
+        return None
+    means = np.empty(blocks, np.uint8)
+    return means if function(*plane.shape, plane.strides[0], plane.ctypes.data, means.ctypes.data) else None
+
+
+def followed(
+    known: npt.NDArray[np.float32], step: npt.NDArray[np.float32], anchor: npt.NDArray[np.uint8], *, inverse: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint8]] | None:
+    """One frame further from an anchor, for ``anchors.py``: positions, motion, and what the anchor shows there.
+
+    Args:
+        known: positions in the anchor of the frame that ``step`` leads to.
+        step: a displacement.
+        anchor: its brightness.
+        inverse: steps of the fixed point by which ``step`` is inverted first; 0: not at all.
+    """
+    function, blocks = _function("arseg_follow"), anchor.shape
+    if (
+        function is None
+        or len(blocks) != 2
+        or not _is(known, np.float32, (*blocks, 2))
+        or not _is(step, np.float32, (*blocks, 2))
+        or not _is(anchor, np.uint8, blocks)
+    ):
+        return None
+    positions, motion, shown = np.empty_like(known), np.empty_like(known), np.empty_like(anchor)
+    arrays = (each.ctypes.data for each in (known, step, anchor, positions, motion, shown))
+    return (positions, motion, shown) if function(*blocks, inverse, *arrays) else None
+
+
+def mean_difference(luma: npt.NDArray[np.uint8], shown: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """The mean absolute difference over 3x3 blocks, for ``anchors.py``."""
+    function, blocks = _function("arseg_difference"), luma.shape
+    if function is None or len(blocks) != 2 or not all(_is(each, np.uint8, blocks) for each in (luma, shown)):
+        return None
+    found = np.empty_like(luma)
+    return found if function(*blocks, *(each.ctypes.data for each in (luma, shown, found))) else None
 
 
 def _is(array: npt.NDArray[Any], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bool:

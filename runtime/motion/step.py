@@ -19,6 +19,7 @@ import numpy.typing as npt
 from arseg_edge.runtime.motion.agreement import Choice, pixel_grid
 from arseg_edge.runtime.motion.flow import Flow
 from arseg_edge.runtime.motion.luma import SMALLEST, Luma, luma_plane
+from arseg_edge.runtime.motion.native import mean_blocks
 from arseg_edge.runtime.motion.vectors import BLOCK, INTRA, ListedVectors
 
 SIDE: Final = 3
@@ -51,6 +52,8 @@ def block_luma(plane: Luma) -> Luma:
     """The mean of each 8x8 block of a grey picture [H, W]; at the right and lower edge its border repeats."""
     height, width = plane.shape
     rows, columns = blocks_of(height, width)
+    if (found := mean_blocks(plane, (rows, columns))) is not None:
+        return found
     if (below := rows * BLOCK - height) or columns * BLOCK - width:
         border = cv2.copyMakeBorder(plane, 0, below, 0, columns * BLOCK - width, cv2.BORDER_REPLICATE)
         plane = np.asarray(border, np.uint8)

@@ -6,6 +6,6 @@
 
 namespace arseg {
 
-constexpr int kInterface = 4;
+constexpr int kInterface = 5;
 
 }  // namespace arseg

@@ -14,7 +14,16 @@ from operator_session import require_library
 
 from arseg_edge.runtime import native
 from arseg_edge.runtime.motion import PublishedChain
-from arseg_edge.runtime.motion.native import RECORD, chain_published, grid_vectors
+from arseg_edge.runtime.motion.anchors import PastAnchor, Reach, from_future
+from arseg_edge.runtime.motion.native import (
+    RECORD,
+    chain_published,
+    followed,
+    grid_vectors,
+    mean_blocks,
+    mean_difference,
+)
+from arseg_edge.runtime.motion.step import Step
 from arseg_edge.runtime.motion.vectors import INTRA, BlockMotion, ListedVectors, block_motion, listed_vectors
 
 SIZES = [(1, 1), (8, 8), (16, 24), (37, 51), (7, 130), (130, 7), (64, 96)]
@@ -271,3 +280,122 @@ def test_a_library_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tm
         monkeypatch.setattr(native, "_find", lambda found=found: found)
         assert native.library() is None
         assert not chained()
+
+
+# Steps on the grid of blocks
+
+GRIDS = [(2, 2), (1, 4), (4, 1), (3, 5), (7, 33), (45, 60), (90, 120)]
+
+
+def bilinear(field: npt.NDArray[Any], places: npt.NDArray[np.float64], parts: int | None) -> npt.NDArray[np.float64]:
+    """``field`` [h, w, c] at (x, y) [h, w, 2], in ``parts`` of a cell if given, its border repeated."""
+    rows, columns = field.shape[:2]
+    if parts is not None:
+        places = np.rint(places * parts) / parts
+    low = np.floor(places)
+    right, lower = np.moveaxis(places - low, -1, 0)[..., None]
+    x, y = low[..., 0].astype(np.int64), low[..., 1].astype(np.int64)
+
+    def at(down: int, across: int) -> npt.NDArray[np.float64]:
+        found = field[np.clip(y + down, 0, rows - 1), np.clip(x + across, 0, columns - 1)]
+        return np.asarray(found, np.float64)
+
+    upper = at(0, 0) * (1 - right) + at(0, 1) * right
+    return np.asarray(upper * (1 - lower) + (at(1, 0) * (1 - right) + at(1, 1) * right) * lower)
+
+
+@pytest.mark.parametrize("inverse", [0, 2])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_step_is_followed_as_written_out(
+    level: str, random: np.random.Generator, grid: tuple[int, int], inverse: int
+) -> None:
+    own = np.stack(np.meshgrid(np.arange(grid[1]), np.arange(grid[0])), axis=-1).astype(np.float32)
+    known = np.clip(own + random.normal(scale=2, size=own.shape), 0, [grid[1] - 1, grid[0] - 1]).astype(np.float32)
+    # In whole 1/64, so that places are the same in float and in double, and some lie between two 1/32.
+    step = (random.integers(-300, 301, own.shape) / 64).astype(np.float32)
+    anchor = random.integers(0, 256, grid).astype(np.uint8)
+    found = followed(known, step, anchor, inverse=inverse)
+    assert found is not None
+    back = step.astype(np.float64)
+    if inverse:
+        back = -back
+        for _ in range(inverse):
+            back = -bilinear(step, (own + back).astype(np.float32).astype(np.float64), 32)
+    want = bilinear(known, (own + back).astype(np.float32).astype(np.float64), 32)
+    positions, motion, shown = found
+    want = np.clip(want, 0, [grid[1] - 1, grid[0] - 1])
+    # Rounding can take a place to the other 1/32, where the inverse is a sum.
+    far = np.abs(positions - want).max(axis=-1) > 1e-4
+    assert far.mean() <= (0.02 if inverse else 0)
+    np.testing.assert_array_equal(motion, positions - own)
+    grey = bilinear(anchor[..., None], positions.astype(np.float64), None)[..., 0]
+    assert np.abs(shown - grey).max() <= 0.501
+
+
+@pytest.mark.parametrize("grid", [grid for grid in GRIDS if grid[0] * grid[1] >= 4])
+def test_following_is_the_same_without_the_library(
+    monkeypatch: pytest.MonkeyPatch, random: np.random.Generator, grid: tuple[int, int]
+) -> None:
+    luma = [random.integers(0, 256, grid).astype(np.uint8) for _ in range(6)]
+    steps = [Step(each, random.normal(scale=1.5, size=(*grid, 2)).astype(np.float32)) for each in luma]
+
+    def reaches(turned_on: str) -> list[Reach]:
+        monkeypatch.setenv("ARSEG_EDGE_NATIVE", turned_on)
+        past = PastAnchor(luma[0])
+        return [*(past.follow(step) for step in steps[1:]), *from_future(steps)]
+
+    for native_one, python_one in zip(reaches("1"), reaches("0"), strict=True):
+        assert native_one.distance == python_one.distance
+        # OpenCV rounds its last bit otherwise from version to version: a place then falls into the next 1/32.
+        apart = np.abs(native_one.motion - python_one.motion).max(axis=-1)
+        assert (apart > 1e-4).mean() <= 0.01
+        assert (np.abs(native_one.difference.astype(int) - python_one.difference) > 1).mean() <= 0.02
+
+
+@pytest.mark.parametrize("step", [np.nan, np.inf, -np.inf, 1e30, -1e9])
+def test_steps_out_of_reach_end_inside(level: str, step: float) -> None:
+    own = np.stack(np.meshgrid(np.arange(5), np.arange(3)), axis=-1).astype(np.float32)
+    anchor = np.arange(15, dtype=np.uint8).reshape(3, 5)
+    for inverse in (0, 2):
+        found = followed(own, np.full((3, 5, 2), step, np.float32), anchor, inverse=inverse)
+        assert found is not None
+        positions, motion, shown = found
+        assert (positions >= 0).all()
+        assert (positions <= [4, 2]).all()
+        assert np.isfinite(motion).all()
+        assert shown.max() < 15
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 2), (2, 1), *GRIDS])
+def test_differences_are_means_of_nine(level: str, random: np.random.Generator, grid: tuple[int, int]) -> None:
+    luma, shown = (random.integers(0, 256, grid).astype(np.uint8) for _ in range(2))
+    found = mean_difference(luma, shown)
+    apart = np.abs(luma.astype(int) - shown)
+    rows, columns = (np.abs(np.arange(-1, side + 1)) for side in grid)
+    for indices, side in ((rows, grid[0]), (columns, grid[1])):
+        indices[-1] = max(0, side - 2)
+        indices[0] = min(1, side - 1)
+    around = apart[rows][:, columns]
+    sums = sum(around[y : y + grid[0], x : x + grid[1]] for y in range(3) for x in range(3))
+    np.testing.assert_array_equal(found, np.floor(np.asarray(sums) / 9 + 0.5))
+
+
+@pytest.mark.parametrize("size", [*SIZES, (720, 960), (9, 8200)])
+def test_the_brightness_of_blocks(level: str, random: np.random.Generator, size: tuple[int, int]) -> None:
+    # Small numbers, so that many means lie half between two; and a plane with something beside it.
+    plane = random.integers(0, 4, (size[0], size[1] + 5)).astype(np.uint8)[:, : size[1]]
+    rows, columns = blocks_of(size)
+    padded = np.pad(plane, ((0, rows * 8 - size[0]), (0, columns * 8 - size[1])), mode="edge").astype(np.float64)
+    want = np.rint(padded.reshape(rows, 8, columns, 8).mean((1, 3)))
+    np.testing.assert_array_equal(mean_blocks(plane, (rows, columns)), want)
+
+
+def test_arrays_of_another_form_are_left_to_the_twins() -> None:
+    pairs, grey = np.zeros((3, 4, 2), np.float32), np.zeros((3, 4), np.uint8)
+    assert followed(pairs, pairs, grey, inverse=0) is not None
+    assert followed(pairs.astype(np.float64), pairs, grey, inverse=0) is None
+    assert followed(pairs, pairs[:2], grey, inverse=0) is None
+    assert followed(pairs[:1, :3].copy(), pairs[:1, :3].copy(), grey[:1, :3].copy(), inverse=0) is None
+    assert mean_difference(grey, grey[:, :3]) is None
+    assert mean_blocks(np.zeros((16, 16), np.uint8)[:, ::2], (2, 1)) is None
+    assert mean_blocks(np.zeros((16, 16), np.uint16), (2, 2)) is None

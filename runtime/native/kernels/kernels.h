@@ -90,6 +90,36 @@ struct MovedLabelsArguments {
   uint8_t* output;
 };
 
+struct BlockLumaArguments {
+  int64_t height, width, stride;  // of the plane, in bytes
+  const uint8_t* plane;
+  uint8_t* output;  // [⌈height/8⌉, ⌈width/8⌉], means
+};
+
+struct FollowArguments {
+  int64_t rows, columns;  // of blocks, at least four in all
+  int64_t inverse;        // steps of the fixed point that inverts `step`; 0: it is taken as it is
+  const float* known;     // [rows, columns, 2], positions (x, y) in the anchor of the frame that `step` leads to
+  const float* step;      // [rows, columns, 2], (dx, dy); inverted, it leads from there
+  const uint8_t* anchor;  // [rows, columns]
+  float* positions;       // [rows, columns, 2]
+  float* motion;          // [rows, columns, 2], `positions` less each block's own
+  uint8_t* shown;         // [rows, columns], the anchor at `positions`
+};
+
+struct DifferenceArguments {
+  int64_t rows, columns;
+  const uint8_t* luma;
+  const uint8_t* shown;
+  uint8_t* output;  // absolute differences, means over 3×3
+};
+
+struct BlockSteps {
+  void (*block_luma)(const BlockLumaArguments&);
+  void (*follow)(const FollowArguments&);
+  void (*difference)(const DifferenceArguments&);
+};
+
 // How a call is cut up: independent tasks, each with scratch memory of its own while it runs.
 struct Work {
   int64_t tasks;
@@ -110,6 +140,7 @@ struct KernelSet {
   Kernel<SegmentationLabelsArguments> segmentation_labels;
   Kernel<NormalizeImageArguments> normalize_image;
   Kernel<MovedLabelsArguments> moved_labels;
+  BlockSteps block_steps;
 };
 
 // The best set for this processor, or the one that the environment variable ARSEG_EDGE_SIMD names (baseline, avx2,

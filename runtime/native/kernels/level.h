@@ -24,6 +24,7 @@ extern const Kernel<CreffArguments> creff_kernel;
 extern const Kernel<SegmentationLabelsArguments> segmentation_labels_kernel;
 extern const Kernel<NormalizeImageArguments> normalize_image_kernel;
 extern const Kernel<MovedLabelsArguments> moved_labels_kernel;
+extern const BlockSteps block_steps;
 
 }  // namespace ARSEG_LEVEL
 }  // namespace arseg

@@ -2,7 +2,8 @@
 // memory, each with the same base name as its Python form, whose results it gives to the bit.
 //
 // A function returns 1, or 0 where it refuses: it then has written nothing. What it cannot see are the sizes of the
-// arrays, which the caller checks. Nothing here is worth a SIMD level of its own: memory is the limit.
+// arrays, which the caller checks. `block_steps.cc` calls kernels; the others have no SIMD level of their own, as memory is
+// their limit.
 
 #pragma once
 
@@ -64,3 +65,15 @@ ARSEG_EXPORT int arseg_published(int64_t height, int64_t width, int64_t rows, in
 ARSEG_EXPORT int arseg_vectors(int64_t height, int64_t width, int64_t rows, int64_t columns,
                                const arseg::VectorRecord* records, int64_t count, arseg::Displacement* displacement,
                                int8_t* reference);
+
+// `block_luma`: the means of a plane's 8×8 blocks, [rows, columns]; `stride` bytes from row to row.
+ARSEG_EXPORT int arseg_block_luma(int64_t height, int64_t width, int64_t stride, const uint8_t* plane, uint8_t* means);
+
+// `PastAnchor` and `from_future`: one frame further from an anchor, all arrays [rows, columns]; the last three are written.
+ARSEG_EXPORT int arseg_follow(int64_t rows, int64_t columns, int64_t inverse, const arseg::Displacement* known,
+                              const arseg::Displacement* step, const uint8_t* anchor, arseg::Displacement* positions,
+                              arseg::Displacement* motion, uint8_t* shown);
+
+// `disagreement` of blocks: absolute differences, means over 3×3; [rows, columns].
+ARSEG_EXPORT int arseg_difference(int64_t rows, int64_t columns, const uint8_t* luma, const uint8_t* shown,
+                                  uint8_t* difference);
