@@ -37,7 +37,7 @@ from arseg_edge.runtime.reports.ways import ADAPTIVE, HR, LIVE, PAPER, Way, ways
 from arseg_edge.runtime.schedule.adaptive import default_intervals
 from arseg_edge.runtime.segmenter import Segmenter
 from arseg_edge.runtime.source.location import scheme, shown
-from arseg_edge.runtime.source.open_source import open_source
+from arseg_edge.runtime.source.open_source import Source, open_source
 
 BARE: Final = "hr bare"
 BODIES: Final = "paper bodies"
@@ -95,8 +95,9 @@ class BenchReport:
     rounds: int
     native: bool
     end_to_end: dict[str, WayTiming]
-    """``hr bare`` in an ``InferenceSession``, all others through the runtime: ``hr``, ``hr every K moved``, ``paper``,
-    ``adaptive live``, ``adaptive live lr`` and, of files, ``adaptive``; ``paper bodies`` without the native library."""
+    """``hr bare`` in an ``InferenceSession``, all others through the runtime, from a source that is open: ``hr``,
+    ``hr every K moved``, ``paper``, ``adaptive live``, ``adaptive live lr`` and, of files, ``adaptive``;
+    ``paper bodies`` without the native library."""
     alone: dict[str, Timing]
     """Single sessions: ``hr``, ``lr frame`` (to its labels), ``lr network`` (up to its feature)."""
     moved: dict[str, MovedCost]
@@ -281,7 +282,9 @@ class _Run:
             elif result.branch != "moved":
                 self.labels[result.index] = result.labels
 
-        milliseconds = _milliseconds(lambda: _drain(self._segmenter, self._video, self._count, keep))
+        # Opening a file takes as long as many frames: FFmpeg decodes some of them to find out what is in it.
+        with FirstFrames(open_source(self._video), self._count) as source:
+            milliseconds = _milliseconds(lambda: _drain(self._segmenter, source, keep))
         if counts:
             self._milliseconds.append(milliseconds)
 
@@ -312,8 +315,8 @@ def _milliseconds(run: Callable[[], object]) -> float:
     return (perf_counter() - start) * 1e3
 
 
-def _drain(segmenter: Segmenter, video: str, count: int, keep: Callable[[Result], None]) -> None:
-    with FirstFrames(open_source(video), count) as source, segmenter.stream(source) as results:
+def _drain(segmenter: Segmenter, source: Source, keep: Callable[[Result], None]) -> None:
+    with segmenter.stream(source) as results:
         for result in results:
             keep(result)
 
