@@ -102,7 +102,7 @@ def main() -> None:
         methods = measure(bundle, given.camvid, zero_motion=name == "without motion").methods
         scores = methods[ZERO_MOTION if name == "without motion" else LR if name == "LR alone" else AR]
         results[name] = {
-            "validation": outcome.miou,
+            "validation": outcome.score,
             "hr": methods[HR].mean,
             "after_keyframe": scores.mean_after_keyframe,
             "farthest": float(scores.by_distance[-1]),

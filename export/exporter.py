@@ -24,6 +24,7 @@ from arseg_edge.bundle import (
 )
 from arseg_edge.checked_json import check
 from arseg_edge.errors import SizeError, UsageError
+from arseg_edge.export.bundle_weights import read_hr
 from arseg_edge.export.checkpoint import (
     Checkpoint,
     CheckpointSource,
@@ -98,7 +99,8 @@ def export_bundle(
     Args:
         family: a published family's name, one of your own (also as ``"package.module:attribute"``), or None to
             recognise it from the weights' names.
-        hr: the HR checkpoint: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict.
+        hr: the HR checkpoint: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a state dict; or a bundle, whose HR
+            network it is.
         lr: the LR + CReFF checkpoint likewise; ``{scale: checkpoint}`` for several LR scales, each with
             weights of its own; None with ``untrained``.
         out: the bundle to write, ``NAME.arseg``.
@@ -224,7 +226,7 @@ class _Weights:
 
 
 def _read(family: str | Family | None, hr: CheckpointSource, lr: _LrSources) -> _Weights:
-    hr_checkpoint = read_checkpoint(hr, "hr")
+    hr_checkpoint = read_hr(hr, family)
     checkpoints: dict[float, Checkpoint | None] = {
         each: None if source is None else read_checkpoint(source, "lr") for each, source in lr.items()
     }

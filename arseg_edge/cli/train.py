@@ -1,4 +1,4 @@
-"""``arseg-edge train``: labelled data to weights."""
+"""``arseg-edge train``: labelled data, or videos and a teacher, to weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from arseg_edge.cli.interrupt import held_interrupt
 from arseg_edge.cli.options import json_option, print_json
-from arseg_edge.cli.training_progress import TrainingProgress
+from arseg_edge.cli.training_progress import TrainingProgress, shown_score
 from arseg_edge.errors import ModelError
 from arseg_edge.training.config import flag_of, read_settings
 from arseg_edge.training.setting_table import SETTINGS
@@ -80,12 +80,13 @@ def _given(flags: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in flags.items() if value is not None and value != ()}
 
 
-@click.group(short_help="Train on labelled data: HR first, then LR and CReFF.")
+@click.group(short_help="Train HR on labelled data, then LR and CReFF, with labels or without.")
 def train() -> None:
-    """Train on labelled data: HR first, then LR and CReFF with HR as their teacher.
+    """Train HR on labelled data, then LR and CReFF with HR as their teacher.
 
-    Data sets are folders of CamVid, of Cityscapes, or of the plain layout. The defaults are those of the family edge;
-    a published family has its authors' recipe. Give the same command again to go on with a run that was stopped.
+    Data sets are folders of CamVid, of Cityscapes, or of the plain layout; LR learns from videos without labels, too
+    (--videos). The defaults are those of the family edge; a published family has its authors' recipe. Give the same
+    command again to go on with a run that was stopped.
     """
 
 
@@ -107,7 +108,13 @@ def hr(ctx: click.Context, /, output: Path, config: Path | None, restart: bool, 
 @_options(LrSettings)
 @click.pass_context
 def lr(ctx: click.Context, /, output: Path, config: Path | None, restart: bool, as_json: bool, **flags: object) -> None:
-    """Train LR and CReFF, for the frames between keyframes, from an HR checkpoint."""
+    """Train LR and CReFF, for the frames between keyframes, with HR as their teacher.
+
+    With --videos no labels are needed: the videos' frames and motion are taken as a device sees them, and what HR
+    says of each frame is learnt. Some videos are held back, every tenth (of fewer than ten, one), or the last tenth of
+    a single one; the weights that agree best with HR there are kept. With --data beside --videos, labelled frames
+    join in. With --validation the weights are chosen by the mIoU there.
+    """
     settings = read_settings(LrSettings, _given(flags), config)
     with _watched(settings) as watcher:
         from arseg_edge.training.train import train_lr
@@ -131,18 +138,18 @@ def _watched(settings: HrSettings) -> Iterator[Watcher]:
     with held_interrupt() as check_interrupt:
         progress = TrainingProgress(settings.epochs, check_interrupt)
         try:
-            yield Watcher(progress.pairs, progress.step, progress.row)
+            yield Watcher(progress.pairs, progress.step, progress.row, progress.videos)
         finally:
             progress.close()
 
 
 def _report(outcome: Outcome, settings: HrSettings, as_json: bool) -> None:
-    epoch = next(row.epoch for row in outcome.rows if row.miou == outcome.miou)
+    epoch = next(row.epoch for row in outcome.rows if row.score == outcome.score)
     if as_json:
         print_json(
             {
                 "best": str(outcome.best),
-                "miou": outcome.miou,
+                outcome.measure: outcome.score,
                 "epoch": epoch,
                 "epochs": len(outcome.rows),
                 "steps": outcome.rows[-1].step,
@@ -150,4 +157,6 @@ def _report(outcome: Outcome, settings: HrSettings, as_json: bool) -> None:
             }
         )
     else:
-        click.echo(f"{outcome.best}: mIoU {outcome.miou:.2f} in validation, of epoch {epoch} of {settings.epochs}")
+        score = shown_score(outcome.measure, outcome.score)
+        whose = " with HR" if outcome.measure == "agreement" else ""
+        click.echo(f"{outcome.best}: {score}{whose} in validation, of epoch {epoch} of {settings.epochs}")

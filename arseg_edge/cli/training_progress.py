@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from arseg_edge.training.state import Row
+    from arseg_edge.training.state import Measure, Row
 
 _WIDTH: Final = 24
 _REDRAW_SECONDS: Final = 0.2
@@ -38,6 +38,14 @@ class TrainingProgress:
             click.echo(f"[{done}/{total}] pairs made", err=True)
         self._check_interrupt()
 
+    def videos(self, done: int, total: int) -> None:
+        """Show how many videos have been read."""
+        if self._terminal:
+            self._draw(f"{done} of {total} videos read", done, total)
+        else:
+            click.echo(f"[{done}/{total}] videos read", err=True)
+        self._check_interrupt()
+
     def step(self, done: int, total: int) -> None:
         """Show how many steps are done, and how long the others will take."""
         now = time.monotonic()
@@ -52,8 +60,8 @@ class TrainingProgress:
     def row(self, row: Row) -> None:
         """Show what an epoch came to."""
         parts = [f"{name} {value:.4f}" for name, value in row.losses.items()]
-        if row.miou is not None:
-            parts.append(f"mIoU {row.miou:.2f}")
+        if row.score is not None:
+            parts.append(shown_score(row.measure, row.score))
         if self._left and not self._terminal:
             parts.append(self._left)
         self.close()
@@ -70,6 +78,11 @@ class TrainingProgress:
             self._drawn = now
             bar = "█" * (_WIDTH * done // total) + "·" * (_WIDTH - _WIDTH * done // total)
             click.echo(f"\r\033[K{bar} {what}", err=True, nl=False)
+
+
+def shown_score(measure: Measure, score: float) -> str:
+    """Return what validation came to, for a person."""
+    return f"mIoU {score:.2f}" if measure == "miou" else f"agreement {score:.2f} %"
 
 
 def _duration(seconds: float) -> str:

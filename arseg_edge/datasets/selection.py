@@ -45,6 +45,11 @@ def without(dataset: Dataset, names: Iterable[str]) -> Dataset:
     return replace(dataset, sequences=tuple(s for s in dataset.sequences if s.name not in excluded))
 
 
+def is_held(place: int, every: int, together: int = 1) -> bool:
+    """Whether that place in a row is one that is parted off, the middle one of each group."""
+    return place // together % every == every // 2
+
+
 def hold_out(dataset: Dataset, every: int, together: int = 1) -> tuple[Dataset, Dataset]:
     """Part off every so many-th sequence, for validation; return what is left and what was parted off.
 
@@ -64,6 +69,6 @@ def hold_out(dataset: Dataset, every: int, together: int = 1) -> tuple[Dataset, 
     left: list[LabelledSequence] = []
     held: list[LabelledSequence] = []
     for i, sequence in enumerate(dataset.sequences):
-        (held if i // together % every == every // 2 else left).append(sequence)
+        (held if is_held(i, every, together) else left).append(sequence)
     parted = replace(dataset, name=f"{dataset.name}, held out", sequences=tuple(held))
     return replace(dataset, sequences=tuple(left)), parted

@@ -55,7 +55,7 @@ class Clip:
         if isinstance(self.content, Path):
             count = shift
             with open_source(self.content) as source:
-                for frame, tied in frames_in_step(_From(source, shift), interval, chaining, guards=None):
+                for frame, tied in frames_in_step(From(source, shift), interval, chaining, guards=None):
                     count = frame.index + 1
                     yield frame.index, frame, tied
             check_length(self.sequence.name, count, interval)
@@ -127,7 +127,7 @@ class _Decoded(Source):
         return self._frames
 
 
-class _From(_Decoded):
+class From(_Decoded):
     """A source without its first frames."""
 
     def __init__(self, source: Source, first: int) -> None:

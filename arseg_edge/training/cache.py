@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +20,7 @@ from arseg_edge.datasets import Dataset
 from arseg_edge.datasets.encode import Encoding
 from arseg_edge.errors import OutputError
 from arseg_edge.training.pairs import Item, LabelledFrame, Pair, list_items, make_pair
+from arseg_edge.training.processes import spread
 from arseg_edge.training.values import StillAt
 
 
@@ -47,25 +44,27 @@ class PairSettings:
 
 @dataclass(frozen=True)
 class PairCache:
-    """The pairs of a data set, as files."""
+    """The pairs of a data set or of a video, as files."""
 
     folder: Path
     items: int
     variants: int
+    first: int = 0
+    """The item that counts as the first."""
 
     def __len__(self) -> int:
-        """Labelled frames."""
+        """Labelled frames, or stretches of a video."""
         return self.items
 
     def read(self, item: int, variant: int) -> Pair:
         """Return one of the pairs of one labelled frame."""
-        with np.load(_path(self.folder, item, variant)) as arrays:
+        with np.load(pair_path(self.folder, self.first + item, variant)) as arrays:
             values = {field.name: arrays[field.name] for field in fields(Pair)}
         return Pair(**{**values, "distance": int(values["distance"])})
 
     def read_frame(self, item: int, variant: int) -> LabelledFrame:
         """Return the labelled frame of a pair alone."""
-        with np.load(_path(self.folder, item, variant)) as arrays:
+        with np.load(pair_path(self.folder, self.first + item, variant)) as arrays:
             return LabelledFrame(arrays["image"], arrays["labels"])
 
 
@@ -93,51 +92,15 @@ def make_pairs(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose another --cache") from None
     wanted = [(item, variant) for item in range(len(items)) for variant in range(settings.variants)]
-    missing = [each for each in wanted if not _path(folder, *each).exists()]
+    missing = [each for each in wanted if not pair_path(folder, *each).exists()]
     make = partial(_make, dataset, items, settings, folder)
     done = len(wanted) - len(missing)
-    with contextlib.closing(_each(make, missing, processes)) as made:
+    with contextlib.closing(spread(make, missing, processes, at_once=4)) as made:
         for _ in made:
             done += 1
             if progress is not None:
                 progress(done, len(wanted))
     return PairCache(folder, len(items), settings.variants)
-
-
-def _each(
-    make: Callable[[tuple[int, int]], None], missing: list[tuple[int, int]], processes: int
-) -> Generator[None, None, None]:
-    if processes <= 1 or len(missing) < 2:
-        yield from map(make, missing)
-        return
-    # Fork would copy the locks of threads that it does not copy.
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-
-    def stop() -> None:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-
-    with (
-        at_stop.during(stop),
-        ProcessPoolExecutor(processes, mp_context=context, initializer=_end_when_told) as pool,
-    ):
-        try:
-            yield from pool.map(make, missing, chunksize=4)
-        except BaseException:
-            stop()  # else they would first make what they have been given
-            raise
-
-
-def _end_when_told() -> None:
-    """In a process of the pool: leave Ctrl-C to the process that it works for, and end without a trace when told to."""
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        at_stop.run_all()
-        os._exit(128 + number)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, end)
 
 
 def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: Path, which: tuple[int, int]) -> None:
@@ -154,7 +117,15 @@ def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: P
         passing=settings.passing,
         neighbours=settings.neighbours,
     )
-    path = _path(folder, item, variant)
+    write_pair(pair_path(folder, item, variant), pair)
+
+
+def write_pair(path: Path, pair: Pair) -> None:
+    """Write a pair where :meth:`PairCache.read` finds it, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     arrays: dict[str, Any] = {field.name: np.asarray(getattr(pair, field.name)) for field in fields(Pair)}
     unfinished = path.with_suffix(f".{os.getpid()}")
     try:
@@ -168,7 +139,8 @@ def _make(dataset: Dataset, items: list[Item], settings: PairSettings, folder: P
         ) from None
 
 
-def _path(folder: Path, item: int, variant: int) -> Path:
+def pair_path(folder: Path, item: int, variant: int) -> Path:
+    """Return the file of one of the pairs of one item."""
     return folder / f"{item:05d}-{variant:02d}.npz"
 
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from arseg_edge.bundle import SUFFIX, read_bundle
 from arseg_edge.errors import UsageError
 from arseg_edge.training.setting_table import SETTINGS
 from arseg_edge.training.settings import EDGE, LrSettings, S
@@ -24,6 +25,7 @@ def read_settings(kind: type[S], flags: Mapping[str, object], config: Path | Non
     Raises:
         UsageError: a name or a value that is none, with the file or flag that has it; no data set; a file that
             cannot be read.
+        BundleError: a teacher that is a broken bundle.
     """
     known = [each.name for each in fields(kind)]
     given: dict[str, Any] = {}
@@ -35,12 +37,21 @@ def read_settings(kind: type[S], flags: Mapping[str, object], config: Path | Non
         given[key] = _parsed(key, value, f"{config}: {key}: {value!r}")
     for name, value in flags.items():
         given[name] = _parsed(name, value, f"{flag_of(name)} {shown(value)}")
-    settings = kind.of(given.pop("family", EDGE), **given)
-    if not settings.data:
-        raise UsageError("no data set to train on: give --data, such as --data ../camvid:train")
+    settings = kind.of(given.pop("family", None) or _family_of_teacher(given.get("hr")), **given)
+    if not settings.sources:
+        raise UsageError(
+            "nothing to train on: give --videos, a folder of videos without labels, or --data, a data set with labels"
+            if kind is LrSettings
+            else "no data set to train on: give --data, such as --data ../camvid:train"
+        )
     if isinstance(settings, LrSettings) and settings.hr is None:
-        raise UsageError("no teacher: give --hr, the checkpoint that train hr made")
+        raise UsageError("no teacher: give --hr, the checkpoint that train hr made, or a bundle")
     return settings
+
+
+def _family_of_teacher(hr: Path | None) -> str:
+    """Return the family that counts where none is named: that of a bundle, or else ``edge``."""
+    return read_bundle(hr).manifest.family if hr is not None and hr.suffix == SUFFIX else EDGE
 
 
 def flag_of(name: str) -> str:

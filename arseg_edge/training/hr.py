@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from arseg_edge.training.loop import Precision, autocast
 from arseg_edge.training.losses import LossSettings, auxiliary_losses, segmentation_losses
 from arseg_edge.training.networks import head, normalise, training_outputs
 from arseg_edge.training.pairs import Pair
+from arseg_edge.training.state import Measure
 from arseg_edge.training.validate import as_batch, miou_of
 
 
@@ -28,6 +30,7 @@ class HrTask:
     """The pairs that validation looks at."""
     device: torch.device
     precision: Precision = "float32"
+    measure: ClassVar[Measure] = "miou"
 
     def losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Return the segmentation loss, and that of the family's auxiliary heads."""

@@ -27,7 +27,7 @@ from arseg_edge.training.augment import Augmentation
 from arseg_edge.training.batches import Batch, Mixture, batches
 from arseg_edge.training.curves import write_curves
 from arseg_edge.training.networks import place
-from arseg_edge.training.state import Row, State
+from arseg_edge.training.state import Measure, Row, State
 from arseg_edge.whole_files import replace_file
 
 Precision = Literal["float32", "bfloat16"]
@@ -38,7 +38,7 @@ class LoopSettings:
     """How the weights are found."""
 
     epochs: int = 100
-    """An epoch is as many steps as it takes to see every labelled frame once on average."""
+    """An epoch is as many steps as it takes to see every item of the caches once on average."""
     batch_size: int = 8
     learning_rate: float = 1e-3
     """Reached after the warm-up; falls to 0 along a cosine."""
@@ -81,8 +81,12 @@ class Task(Protocol):
     def losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Return the parts of the loss of a batch, whose sum is minimised."""
 
+    @property
+    def measure(self) -> Measure:
+        """What ``validate`` returns."""
+
     def validate(self, network: nn.Module, epoch: int) -> float | None:
-        """Return the mIoU, 0 to 100, of a copy of the network in evaluation mode."""
+        """Return the score, 0 to 100, of a copy of the network in evaluation mode."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,10 @@ class Outcome:
 
     best: Path
     """The weights of the best validation, a state dict."""
-    miou: float
+    score: float
     """Of that validation, 0 to 100."""
+    measure: Measure
+    """What the score is."""
     rows: tuple[Row, ...]
     """The curves."""
 
@@ -165,15 +171,15 @@ def run(
         done = step + 1
         if done % per_epoch == 0:
             last = done == steps
-            miou = None
+            score = None
             if last or (epoch + 1) % settings.validate_every == 0:
                 judged = average if average is not None else copy.deepcopy(network).eval()
-                miou = task.validate(judged, epoch)
-                if miou is None or not any(row.miou is not None and row.miou >= miou for row in rows):
+                score = task.validate(judged, epoch)
+                if score is None or not any(row.score is not None and row.score >= score for row in rows):
                     weights = state_dict_for(task.family.classes, judged)
                     replace_file(best_path, partial(torch.save, weights))
             means = {name: total / per_epoch for name, total in sums.items()}
-            rows.append(Row(epoch + 1, done, rate, means, miou, time.monotonic() - began))
+            rows.append(Row(epoch + 1, done, rate, means, task.measure, score, time.monotonic() - began))
             sums.clear()
             state.save(done, rows, sums)
             write_curves(rows, folder)
@@ -187,7 +193,8 @@ def run(
         except KeyboardInterrupt:
             state.save(done, rows, sums)
             raise
-    return Outcome(best_path, max(row.miou for row in rows if row.miou is not None), tuple(rows))
+    best = max(row.score for row in rows if row.score is not None)
+    return Outcome(best_path, best, task.measure, tuple(rows))
 
 
 def learning_rate(settings: LoopSettings, step: int, steps: int) -> float:

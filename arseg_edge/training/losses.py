@@ -65,6 +65,16 @@ def hard_example_loss(scores: Tensor, labels: Tensor, threshold: float) -> Tenso
     return (hard if hard.numel() >= least else each.topk(least).values).mean()
 
 
+def soft_label_loss(scores: Tensor, teacher: Tensor) -> Tensor:
+    """Cross entropy of scores [N, n, H, W] against the probabilities that ``teacher`` has, less its entropy.
+
+    That is the Kullback-Leibler divergence, mean over the pixels (Hinton et al., Distilling the knowledge in a neural
+    network, 2015, at temperature 1): 0 where both say the same.
+    """
+    divergence = F.kl_div(scores.log_softmax(1), teacher.log_softmax(1), reduction="none", log_target=True)
+    return divergence.sum(1).mean()
+
+
 @dataclass(frozen=True)
 class LossSettings:
     """Which losses, and how much each counts."""
@@ -90,6 +100,14 @@ def segmentation_losses(family: Family, settings: LossSettings, logits: Tensor, 
         # Regions are sums over many pixels: every fourth one gives them well enough.
         parts["region"] = settings.region * region_loss(scores[..., ::2, ::2], seen[:, ::2, ::2])
     return parts
+
+
+def soft_label_losses(
+    family: Family, settings: LossSettings, logits: Tensor, teacher: Tensor, size: tuple[int, int]
+) -> dict[str, Tensor]:
+    """Return the loss of logits [N, n, h, w] before any enlarging to ``size``, against the teacher's of that shape."""
+    scores, target = (score_pixels(family, each, size, settings.stride) for each in (logits, teacher))
+    return {"soft labels": soft_label_loss(scores, target)}
 
 
 def auxiliary_losses(settings: LossSettings, auxiliary: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:

@@ -3,6 +3,8 @@
 Hu et al., CVPR 2023, section 3.4: the HR network is frozen, its last layer is copied and frozen too. The loss
 is that of segmentation plus the mean squared error to the HR feature of the same frame; in the first epochs
 it looks at the LR feature alone, afterwards at the fused one.
+
+Frames of videos have no labels. In their place are the probabilities that HR gives the same frame.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arseg_edge.datasets import IGNORED
 from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.resizing import resize
@@ -23,10 +26,17 @@ from arseg_edge.lr_size import lr_size
 from arseg_edge.training.batches import Batch
 from arseg_edge.training.cache import PairCache
 from arseg_edge.training.loop import Precision, autocast
-from arseg_edge.training.losses import LossSettings, auxiliary_losses, segmentation_losses
+from arseg_edge.training.losses import (
+    LossSettings,
+    auxiliary_losses,
+    score_pixels,
+    segmentation_losses,
+    soft_label_losses,
+)
 from arseg_edge.training.networks import head, normalise, training_outputs
 from arseg_edge.training.pairs import Pair
-from arseg_edge.training.validate import as_batch, miou_of
+from arseg_edge.training.state import Measure
+from arseg_edge.training.validate import agreement_of, as_batch, miou_of
 
 FusionKind = Literal["attention", "sum"]
 
@@ -58,13 +68,20 @@ class LrTask:
     """The HR network, frozen."""
     loss: LossSettings
     fusion: FusionSettings
-    held: PairCache
-    """The pairs that validation looks at."""
+    held: PairCache | tuple[PairCache, ...]
+    """The pairs that validation looks at: those of a data set with labels, or of videos without."""
     device: torch.device
     precision: Precision = "float32"
+    soft_labels: float = 0.0
+    """The weight of the loss that takes the place of labels on frames without; 0 where all frames have some."""
+
+    @property
+    def measure(self) -> Measure:
+        """Agreement with HR where there are no labels to judge by."""
+        return "agreement" if isinstance(self.held, tuple) else "miou"
 
     def losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        """Return segmentation loss, similarity loss, and that of the family's auxiliary heads."""
+        """Return segmentation loss, that of soft labels, similarity loss, and that of the family's auxiliary heads."""
         assert batch.keyframe is not None
         assert batch.motion is not None
         image, keyframe = normalise(self.family, batch.image), normalise(self.family, batch.keyframe)
@@ -80,14 +97,38 @@ class LrTask:
             if keyframe_feature is None
             else fuse(self.network, lr_feature.float(), keyframe_feature, batch.motion.float(), self.fusion)
         )
-        parts = segmentation_losses(self.family, self.loss, head(self.network)(feature), batch.labels)
-        parts |= auxiliary_losses(self.loss, auxiliary, batch.labels)
+        logits = head(self.network)(feature)
+        parts, labels = self._labelled(logits, batch.labels, target)
+        parts |= auxiliary_losses(self.loss, auxiliary, labels)
         if self.fusion.similarity:
             parts["similarity"] = self.fusion.similarity * F.mse_loss(feature, target)
         return parts
 
+    def _labelled(self, logits: Tensor, labels: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the losses of frames with labels and of those without, each by its share of the batch.
+
+        Beside them the labels, in which what HR says stands where a frame has none.
+        """
+        if not self.soft_labels:
+            return segmentation_losses(self.family, self.loss, logits, labels), labels
+        size = labels.shape[1], labels.shape[2]
+        missing = (labels == IGNORED).flatten(1).all(1)
+        share = float(missing.float().mean())
+        parts: dict[str, Tensor] = {}
+        if share < 1:
+            known = segmentation_losses(self.family, self.loss, logits[~missing], labels[~missing])
+            parts |= {name: (1 - share) * value for name, value in known.items()}
+        if share > 0:
+            with torch.no_grad():
+                said = head(self.teacher)(target[missing])
+                labels = labels.clone()
+                labels[missing] = score_pixels(self.family, said, size).argmax(1).to(labels.dtype)
+            soft = soft_label_losses(self.family, self.loss, logits[missing], said, size)
+            parts |= {name: self.soft_labels * share * value for name, value in soft.items()}
+        return parts, labels
+
     def validate(self, network: nn.Module, epoch: int) -> float | None:
-        """Return the mIoU of the labelled frames of the pairs; None before there is fusion."""
+        """Return the mIoU of the labelled frames of the pairs, or agreement with HR; None before there is fusion."""
         if epoch < self.fusion.from_epoch:
             return None
 
@@ -100,6 +141,15 @@ class LrTask:
             scores: Tensor = head(network)(fused)
             return scores
 
+        def hr(pair: Pair) -> Tensor:
+            image, _, _ = as_batch(pair, self.device)
+            with autocast(self.device, self.precision):
+                feature = cast(SegmentationNetwork, self.teacher).feature(normalise(self.family, image))
+            scores: Tensor = head(self.teacher)(feature.float())
+            return scores
+
+        if isinstance(self.held, tuple):
+            return agreement_of(self.family, self.held, logits, hr)
         return miou_of(self.family, self.held, logits)
 
     def _small(self, image: Tensor) -> Tensor:

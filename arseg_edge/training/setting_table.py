@@ -13,6 +13,7 @@ from arseg_edge.training.values import (
     SIZE,
     SOURCE,
     TEXT,
+    VIDEOS,
     Kind,
     choice,
     number,
@@ -36,9 +37,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "family": Setting(TEXT, "The model family, or package.module:attribute; edge takes the data set's own classes."),
     # Data.
     "data": Setting(several(SOURCE), "A data set to train on; repeat it for several."),
-    "exclude": Setting(several(TEXT), "Leave sequences out, by name or regular expression; repeatable."),
+    "exclude": Setting(several(TEXT), "Leave sequences or videos out, by name or regular expression; repeatable."),
     "hold_out": Setting(
-        optional(whole(2), "auto"), "Hold out every N-th sequence of the first data set, for validation; auto: 10."
+        optional(whole(2), "auto"),
+        "Hold out every N-th sequence of the first data set, or video, for validation; auto: 10.",
     ),
     "hold_together": Setting(
         whole(1), "That many neighbours count as one of them: stills of one drive keep neighbours that are held out."
@@ -50,7 +52,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "bitrate": Setting(whole(1000), "Bits a second."),
     "frame_rate": Setting(RATE, "Frames a second, which with the bit rate gives bits a frame."),
     "interval": Setting(whole(2), "Keyframe interval; the keyframe is at most N - 1 frames back."),
-    "variants": Setting(several(whole(1)), "Pairs of each labelled frame; repeat it for one for each data set."),
+    "variants": Setting(
+        several(whole(1)), "Pairs of each labelled frame, or stretch of a video; repeat it for one for each data set."
+    ),
     "distance": Setting(optional(whole(1), "random"), "Frames to the keyframe in training; validation draws it."),
     # Augmentation.
     "crop": Setting(SIZE, "What training sees of an augmented frame."),
@@ -70,7 +74,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "region": Setting(number(0), "Weight of the loss of regions (soft IoU)."),
     "auxiliary": Setting(number(0), "Weight of the loss of each auxiliary head, of families with such."),
     # The loop.
-    "epochs": Setting(whole(1), "An epoch has as many steps as it takes to see each labelled frame once."),
+    "epochs": Setting(
+        whole(1), "An epoch has as many steps as it takes to see each labelled frame, or stretch of a video, once."
+    ),
     "batch_size": Setting(whole(2), "Frames a step."),
     "optimiser": Setting(choice("adam", "adamw", "sgd"), "sgd: momentum 0.9."),
     "learning_rate": Setting(number(0, above=True), "At its highest; it falls to 0 along a cosine."),
@@ -87,7 +93,16 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "processes": Setting(optional(whole(1), "auto"), "That make pairs; auto: the usable cores.", matters=False),
     "cache": Setting(optional(PATH, "auto"), "Folder for pairs; auto: pairs/ beside the output.", matters=False),
     # LR alone.
-    "hr": Setting(optional(PATH, "none"), "The HR checkpoint, which is the teacher."),
+    "videos": Setting(
+        several(VIDEOS), "A video without labels, or a folder of them, to learn from as HR sees it; repeatable."
+    ),
+    "stretches": Setting(
+        whole(1), "At most so many stretches, from one keyframe to the next, of each video, drawn evenly over it."
+    ),
+    "hr": Setting(optional(PATH, "none"), "The teacher: an HR checkpoint, or a bundle, whose HR network it is."),
+    "soft_labels": Setting(
+        number(0), "Weight of the cross entropy to HR's probabilities, on the frames of videos without labels."
+    ),
     "scale": Setting(number(0.3, 0.9), "Of the LR image to the frame."),
     "fusion_from": Setting(whole(0), "Epochs at the beginning without fusion."),
     "similarity": Setting(number(0), "Weight of the mean squared error to the HR feature."),

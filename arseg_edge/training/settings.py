@@ -83,11 +83,13 @@ class HrSettings:
         for name in ("cache", "hr"):
             if (path := getattr(self, name, None)) is not None:
                 object.__setattr__(self, name, path.expanduser().resolve())
-        weighted = [source for source in self.data if source.weight is not None]
-        if weighted and len(weighted) != len(self.data):
-            raise UsageError(f"data: {len(weighted)} of {len(self.data)} have a weight: give it to all of them or none")
-        if len(self.variants) not in (1, len(self.data)) and self.data:
-            raise UsageError(f"variants: {len(self.variants)} for {len(self.data)} data sets: give one or one for each")
+        sources = self.sources
+        weighted = [source for source in sources if source.weight is not None]
+        if weighted and len(weighted) != len(sources):
+            name = " and ".join(name for name in ("data", "videos") if getattr(self, name, ()))
+            raise UsageError(f"{name}: {len(weighted)} of {len(sources)} have a weight: give it to all of them or none")
+        if len(self.variants) not in (1, len(sources)) and sources:
+            raise UsageError(f"variants: {len(self.variants)} for {len(sources)} data sets: give one or one for each")
         if self.validation is not None and self.hold_out is not None:
             raise UsageError("validation and hold_out: both say what to validate on: give one of them")
         if self.validation is not None and self.hold_together > 1:
@@ -99,6 +101,11 @@ class HrSettings:
         if self.loss_stride is not None and any(side % self.loss_stride for side in self.crop):
             height, width = self.crop
             raise UsageError(f"crop {height}x{width}: must be a multiple of loss_stride, which is {self.loss_stride}")
+
+    @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """All that is learnt from."""
+        return self.data
 
     @classmethod
     def of(cls: type[S], family: str = EDGE, **changes: Any) -> S:
@@ -123,7 +130,7 @@ class HrSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LrSettings(HrSettings):
-    """A run that trains LR and CReFF from an HR checkpoint; defaults are as for :class:`HrSettings`.
+    """A run that trains LR and CReFF from HR, with labels or without; defaults are as for :class:`HrSettings`.
 
     Raises:
         UsageError: settings that contradict one another.
@@ -138,7 +145,11 @@ class LrSettings(HrSettings):
     """What a second changes on a road, no simulated camera shows. More of them cost on near frames what they bring on
     far ones."""
 
+    videos: tuple[DataSource, ...] = ()
+    stretches: int = 100
+
     hr: Path | None = None
+    soft_labels: float = 1.0
     scale: float = 0.5
     fusion_from: int = 0
     similarity: float = 1.0
@@ -146,7 +157,16 @@ class LrSettings(HrSettings):
     motion: bool = True
     start: Literal["teacher", "scratch"] = "teacher"
 
+    @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """All that is learnt from: data sets, then videos."""
+        return (*self.data, *self.videos)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.videos and not self.soft_labels and not self.similarity:
+            raise UsageError(
+                "soft_labels and similarity are 0: nothing is left to learn from videos: raise one of them"
+            )
         if self.fusion_from >= self.epochs:
             raise UsageError(f"fusion_from {self.fusion_from}: must be below the epochs, which are {self.epochs}")

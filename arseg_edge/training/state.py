@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 from arseg_edge.errors import CheckpointError, reason_of
 from arseg_edge.whole_files import replace_file
+
+Measure = Literal["miou", "agreement"]
+"""What weights are chosen by: the mIoU with labels, or the share of pixels whose label is HR's."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,10 @@ class Row:
     learning_rate: float
     losses: Mapping[str, float]
     """Mean of each part over the epoch."""
-    miou: float | None
-    """On the validation split, 0 to 100; None where it was not measured."""
+    measure: Measure
+    """What the score is."""
+    score: float | None
+    """In validation, 0 to 100; None where it was not measured."""
     seconds: float
     """Since training began, without the time it was stopped."""
 

@@ -6,23 +6,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from arseg_edge.datasets import warn_of_absent
 from arseg_edge.errors import CheckpointError, UsageError
-from arseg_edge.export.checkpoint import load_hr, read_checkpoint
+from arseg_edge.export.bundle_weights import is_bundle, read_hr
+from arseg_edge.export.checkpoint import Checkpoint, family_of, load_hr
 from arseg_edge.export.families import Family, find_family
 from arseg_edge.training.augment import Augmentation
+from arseg_edge.training.batch_statistics import restate_statistics
+from arseg_edge.training.cache import PairCache
 from arseg_edge.training.data import OpenedData, Pairs, fitting_family, make_all_pairs, open_data
 from arseg_edge.training.device import find_device, find_precision, reproducible
 from arseg_edge.training.hr import HrTask
 from arseg_edge.training.loop import LoopSettings, Outcome, Precision, Task, run
 from arseg_edge.training.losses import LossSettings
 from arseg_edge.training.lr import FusionSettings, LrTask, make_student
-from arseg_edge.training.networks import place
+from arseg_edge.training.networks import normalise, place
 from arseg_edge.training.run_folder import check_inputs, enter_folder
 from arseg_edge.training.settings import HrSettings, LrSettings
 from arseg_edge.training.state import Row
@@ -38,6 +41,12 @@ class Watcher:
     """How many steps of how many are done; may raise ``KeyboardInterrupt``, and nothing is lost."""
     on_row: Callable[[Row], None] | None = None
     """Each new line of the curves."""
+    on_videos: Callable[[int, int], None] | None = None
+    """How many videos of how many of a source are read."""
+
+
+_MEASURED: Final = 24
+"""Images that statistics are measured on where the teacher brings none."""
 
 
 def train_hr(
@@ -70,6 +79,7 @@ def train_hr(
         torch.manual_seed(settings.seed)
         network = cast(nn.Module, begun.family.build_hr())
         pairs = begun.pairs({})
+        assert isinstance(pairs.held, PairCache), "HR learns from labels, and is judged by them"
         task = HrTask(begun.family, network, begun.loss, pairs.held, begun.device, begun.precision)
         return begun.run(task, pairs, keyframes=False)
 
@@ -82,18 +92,19 @@ def train_lr(
     command: str | None = None,
     watcher: Watcher | None = None,
 ) -> Outcome:
-    """Train LR and CReFF from the HR checkpoint that ``settings`` name, as ``train_hr`` does.
+    """Train LR and CReFF from the HR network that ``settings`` name, as ``train_hr`` does, with labels or without.
 
     Raises:
         CheckpointError: an HR checkpoint of another family or of other classes, or one that cannot be read.
+        BundleError: a bundle that is broken.
         Others: as ``train_hr``.
     """
     if settings.hr is None:
-        raise UsageError("no teacher: set hr to the checkpoint that train hr made")
+        raise UsageError("no teacher: set hr to the checkpoint that train hr made, or to a bundle")
     if settings.hr.parent == folder.resolve():
         raise UsageError(f"{settings.hr}: the teacher lies in the output folder: choose another output")
-    with _begin(settings, folder, restart, command, watcher or Watcher()) as begun:
-        checkpoint = read_checkpoint(settings.hr)
+    checkpoint = read_hr(settings.hr, settings.family)
+    with _begin(settings, folder, restart, command, watcher or Watcher(), checkpoint) as begun:
         if checkpoint.classes is not None and checkpoint.classes.names != begun.family.classes.names:
             raise CheckpointError(
                 f"{settings.hr}: trained for the classes {', '.join(checkpoint.classes.names)}, but the data has "
@@ -101,8 +112,10 @@ def train_lr(
             )
         torch.manual_seed(settings.seed)
         teacher = cast(nn.Module, load_hr(begun.family, checkpoint)).requires_grad_(False)
-        student = make_student(begun.family, teacher, settings.start == "teacher", fused=settings.fusion_from == 0)
         pairs = begun.pairs({"hr": checkpoint.sha256})
+        if is_bundle(settings.hr):
+            restate_statistics(teacher, _images(begun.family, pairs))
+        student = make_student(begun.family, teacher, settings.start == "teacher", fused=settings.fusion_from == 0)
         task = LrTask(
             begun.family,
             student,
@@ -112,8 +125,16 @@ def train_lr(
             pairs.held,
             begun.device,
             begun.precision,
+            settings.soft_labels if settings.videos else 0.0,
         )
         return begun.run(task, pairs, keyframes=True)
+
+
+def _images(family: Family, pairs: Pairs) -> Iterator[Tensor]:
+    """Yield some of the images to train on, evenly spread over them."""
+    frames = [(cache, item) for cache in pairs.train for item in range(len(cache))]
+    for cache, item in frames[:: -(-len(frames) // _MEASURED)]:
+        yield normalise(family, torch.from_numpy(cache.read_frame(item, 0).image)[None])
 
 
 @dataclass(frozen=True)
@@ -140,11 +161,20 @@ class _Begun:
         """Enter the folder and make the pairs, if they and ``inputs`` are what the run there began with."""
         for dataset in self.data.train:
             warn_of_absent(dataset, "the labels to train on")
-        warn_of_absent(replace(self.data.validation, assumes_ignored=False), "the labels to validate on")
+        if self.data.validation is not None:
+            warn_of_absent(replace(self.data.validation, assumes_ignored=False), "the labels to validate on")
         enter_folder(self.folder, self.settings, self.command, restart=self.restart)
         cache = self.settings.cache or self.folder.resolve().parent / "pairs"
-        pairs = make_all_pairs(self.settings, self.data, cache, self.watcher.on_pairs)
-        folders = {"data": [each.folder.name for each in pairs.train], "validation": pairs.held.folder.name}
+        pairs = make_all_pairs(
+            self.settings,
+            self.data,
+            cache,
+            self.watcher.on_pairs,
+            chaining=self.family.chaining,
+            on_videos=self.watcher.on_videos,
+        )
+        held = [each.folder.name for each in pairs.held] if isinstance(pairs.held, tuple) else pairs.held.folder.name
+        folders = {"data": [each.folder.name for each in pairs.train], "validation": held}
         check_inputs(self.folder, {**inputs, **folders})
         return pairs
 
@@ -188,13 +218,22 @@ def loss_stride_for(family: Family, settings: HrSettings) -> int:
 
 @contextmanager
 def _begin(
-    settings: HrSettings, folder: Path, restart: bool, command: str | None, watcher: Watcher
+    settings: HrSettings,
+    folder: Path,
+    restart: bool,
+    command: str | None,
+    watcher: Watcher,
+    teacher: Checkpoint | None = None,
 ) -> Iterator[_Begun]:
     device = find_device(settings.device)
     known = find_family(settings.family)
     loss_stride = loss_stride_for(known, settings)
     data = open_data(settings)
-    family = fitting_family(known, settings, data)
+    if data.train or data.validation is not None:
+        family = fitting_family(known, settings, data)
+    else:
+        assert teacher is not None, "HR learns from labels alone"
+        family = family_of(settings.family, teacher, None)
     precision = find_precision(settings.precision, device)
     with reproducible(device, settings.threads):
         yield _Begun(settings, folder, data, family, loss_stride, device, precision, restart, command, watcher)

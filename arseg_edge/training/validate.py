@@ -1,8 +1,8 @@
-"""Mean IoU on pairs that training does not see."""
+"""Scores on pairs that training does not see: mean IoU with labels, or agreement with HR."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -28,6 +28,23 @@ def miou_of(family: Family, cache: PairCache, logits: Callable[[Pair], Tensor]) 
             labels = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
             confusion += confusion_matrix(pair.labels, labels, classes)
     return 100 * float(mean_iou(confusion))
+
+
+@torch.no_grad()
+def agreement_of(
+    family: Family, caches: Sequence[PairCache], logits: Callable[[Pair], Tensor], hr: Callable[[Pair], Tensor]
+) -> float:
+    """Return the share of pixels, 0 to 100, whose label is that of HR, over all pairs; both make [1, n, h, w]."""
+    alike = pixels = 0
+    for cache in caches:
+        for item in range(len(cache)):
+            for variant in range(cache.variants):
+                pair = cache.read(item, variant)
+                height, width = pair.labels.shape
+                ours, theirs = (score_pixels(family, make(pair), (height, width)).argmax(1) for make in (logits, hr))
+                alike += int((ours == theirs).sum())
+                pixels += ours.numel()
+    return 100 * alike / pixels
 
 
 def as_batch(pair: Pair, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

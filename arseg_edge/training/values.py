@@ -17,10 +17,10 @@ StillAt = Literal["last", "anywhere"]
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set to train on."""
+    """A data set, or videos, to train on."""
 
     path: Path
-    """Its folder; made absolute, since a file of settings may be used from another folder."""
+    """Its folder, or a video; made absolute, since a file of settings may be used from another folder."""
     split: str | None = None
     """Which part; None where there is only one."""
     weight: float | None = None
@@ -177,6 +177,18 @@ def _source(given: object) -> DataSource:
     return DataSource(_path(rest if named else path), last if named else None, weight)
 
 
+def _videos(given: object) -> DataSource:
+    if isinstance(given, str) and given and not Path(given).expanduser().exists():
+        path, equals, weight = given.rpartition("=")
+        if equals and path:
+            return DataSource(_path(path), None, _WEIGHT.parse(weight))
+    if isinstance(given, dict) and "split" not in given:
+        return _source(given)
+    if not isinstance(given, str | os.PathLike) or not str(given):
+        raise ValueError("give a video, or a folder of videos, as PATH or PATH=WEIGHT")
+    return DataSource(_path(given))
+
+
 def _plain_source(source: DataSource) -> object:
     parts = {"path": str(source.path), "split": source.split, "weight": source.weight}
     return {key: value for key, value in parts.items() if value is not None}
@@ -187,4 +199,5 @@ TEXT = Kind("TEXT", _text)
 PATH = Kind("PATH", _path, str)
 RATE = Kind("RATE", _rate, str)
 SIZE = Kind("HxW", _size, lambda size: f"{size[0]}x{size[1]}")
+VIDEOS = Kind("PATH[=WEIGHT]", _videos, _plain_source)
 SOURCE = Kind("PATH[:SPLIT][=WEIGHT]", _source, _plain_source)
