@@ -22,9 +22,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from arseg_edge.bundle import KEYFRAME, SUFFIX, Bundle, read_bundle
 from arseg_edge.errors import CheckpointError, ParityError, UsageError
-from arseg_edge.export.checkpoint import Checkpoint, CheckpointSource, file_sha256, read_checkpoint
+from arseg_edge.export.checkpoint import Checkpoint, CheckpointSource, completed, file_sha256, read_checkpoint
 from arseg_edge.export.clips import structured_clip
 from arseg_edge.export.families import Family, find_family
+from arseg_edge.export.models import SegmentationNetwork
 from arseg_edge.export.parity import ExportedNetwork, compare, refuse_beyond_tolerance
 from arseg_edge.palette import ClassSet
 
@@ -57,11 +58,17 @@ def read_hr(source: CheckpointSource, family: str | Family | None = None, name: 
     path = Path(cast("str | os.PathLike[str]", source))
     bundle = read_bundle(path)
     known = _family_of(bundle, family)
-    network = cast(nn.Module, known.build_hr())
-    model = onnx.load_model_from_string(bundle.read(KEYFRAME))
-    tensors = _state_dict(path, known, network, model)
-    network.load_state_dict(tensors)
-    _compare(bundle, known, network)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = cast(nn.Module, known.build_hr())
+    layout = network.state_dict()
+    found = _weights(network, onnx.load_model_from_string(bundle.read(KEYFRAME)))
+    found = completed(known, {key: value.shape for key, value in layout.items()}, found, fused=False)
+    # What the graph does without, such as heads that only training has, stays at what it begins with.
+    network.load_state_dict({**layout, **found})
+    missing = [key for key in layout if key not in found and not key.endswith("num_batches_tracked")]
+    _compare(bundle, known, network, missing)
+    tensors = {key: value.clone() for key, value in network.state_dict().items()}
     return Checkpoint(path.name, tensors, file_sha256(path), known.classes)
 
 
@@ -77,7 +84,8 @@ def _family_of(bundle: Bundle, family: str | Family | None) -> Family:
     return known if known.for_classes is None else known.for_classes(classes)
 
 
-def _state_dict(path: Path, family: Family, network: nn.Module, model: onnx.ModelProto) -> dict[str, Tensor]:
+def _weights(network: nn.Module, model: onnx.ModelProto) -> dict[str, Tensor]:
+    """Return the part of the network's state dict that the graph holds."""
     constants = _constants(model)
     layout = network.state_dict()
     found = {
@@ -87,23 +95,16 @@ def _state_dict(path: Path, family: Family, network: nn.Module, model: onnx.Mode
     }
     normalised = _normalisations(network)
     biases = {node.input[1]: node.input[2] for node in model.graph.node if node.op_type == "Conv" and node.input[2:]}
-    for name, _ in network.named_modules():
+    for name, _ in network.named_modules(remove_duplicate=False):
         bias = constants.get(biases.get(f"{_IN_GRAPH}{name}.weight", ""))
         if bias is None:
             continue
+        after = normalised.get(name)
         if f"{name}.bias" in layout:
-            found[f"{name}.bias"] = torch.from_numpy(bias)
-        if (after := normalised.get(name)) is not None:
+            found[f"{name}.bias"] = torch.from_numpy(bias if after is None else np.zeros_like(bias))
+        if after is not None:
             found |= _only_bias(after, cast(_BatchNorm, network.get_submodule(after)), torch.from_numpy(bias))
-            if f"{name}.bias" in layout:
-                found[f"{name}.bias"] = torch.zeros_like(layout[f"{name}.bias"])
-    found |= {key: value for key, value in layout.items() if key.endswith("num_batches_tracked")}
-    missing = [key for key in layout if key not in found]
-    if missing:
-        raise CheckpointError(
-            f"{path}: {KEYFRAME} lacks {missing[0]} and {len(missing) - 1} other weights of {family.name}: {_INSTEAD}"
-        )
-    return {key: found[key].clone() for key in layout}
+    return found
 
 
 def _constants(model: onnx.ModelProto) -> Mapping[str, np.ndarray]:
@@ -145,7 +146,7 @@ def _normalisations(network: nn.Module) -> dict[str, str]:
                 found[convolution] = name
 
     hooks = []
-    for name, layer in network.named_modules():
+    for name, layer in network.named_modules(remove_duplicate=False):
         if isinstance(layer, nn.Conv2d):
             hooks.append(layer.register_forward_hook(lambda _, __, result, name=name: convolved(name, result)))
         elif isinstance(layer, _BatchNorm):
@@ -159,16 +160,16 @@ def _normalisations(network: nn.Module) -> dict[str, str]:
     return found
 
 
-def _compare(bundle: Bundle, family: Family, network: nn.Module) -> None:
+def _compare(bundle: Bundle, family: Family, network: nn.Module, missing: list[str]) -> None:
     """Refuse weights with which PyTorch does not compute what the bundle does."""
-    graph = ExportedNetwork(KEYFRAME, bundle.read(KEYFRAME), network)  # type: ignore[arg-type]
-    size = bundle.manifest.size or _PARITY_SIZE
-    figures = compare(family, graph, {}, [structured_clip(*size)])
+    graph = ExportedNetwork(KEYFRAME, bundle.read(KEYFRAME), cast(SegmentationNetwork, network))
+    figures = compare(family, graph, {}, [structured_clip(*(bundle.manifest.size or _PARITY_SIZE))])
     try:
         refuse_beyond_tolerance(figures)
     except ParityError:
+        lacks = f", and it lacks {len(missing)} of them, {missing[0]} for one" if missing else ""
         worst = max(figure.error for figure in figures)
         raise CheckpointError(
             f"{bundle.path}: the weights in {KEYFRAME} are not those of {family.name}: with them PyTorch is off by "
-            f"{worst:.1e}: {_INSTEAD}"
+            f"{worst:.1e}{lacks}: {_INSTEAD}"
         ) from None

@@ -242,10 +242,17 @@ def _named_as_in(layout: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]
     return {bare.get(key, key): value for key, value in found.items()}
 
 
-def _completed(
+def completed(
     family: Family, layout: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], fused: bool
 ) -> dict[str, Tensor]:
-    """Return the tensors under all the names that the family's network has for them."""
+    """Return the tensors under all the names that the family's network, of that layout, has for them.
+
+    Args:
+        family: says which names mean the same.
+        layout: the shapes of the network's state dict.
+        tensors: by name, maybe with wrappers' prefixes.
+        fused: whether it is the network for LR frames.
+    """
     named = _named_as_in(layout, tensors)
     completed = {key: value for key, value in named.items() if fused or not key.startswith(family.unused_in_hr)}
     for one, other in family.same_weights:
@@ -280,7 +287,7 @@ def _some(keys: list[str]) -> str:
 
 def _mismatch(family: Family, checkpoint: Checkpoint, fused: bool) -> _Mismatch:
     wanted = _layout(family, fused)
-    found = {key: value.shape for key, value in _completed(family, wanted, checkpoint.tensors, fused).items()}
+    found = {key: value.shape for key, value in completed(family, wanted, checkpoint.tensors, fused).items()}
     return _Mismatch(
         missing=[key for key in wanted if key not in found],
         unexpected=[key for key in found if key not in wanted],
@@ -368,5 +375,5 @@ def _load(family: Family, checkpoint: Checkpoint, network: SegmentationNetwork, 
     # Where a layer has two names and their weights differ, the name that the network registers last counts,
     # as with PyTorch's own loading.
     layout = {key: value.shape for key, value in module.state_dict().items()}
-    module.load_state_dict(_completed(family, layout, checkpoint.tensors, fused))
+    module.load_state_dict(completed(family, layout, checkpoint.tensors, fused))
     return network

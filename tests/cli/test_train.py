@@ -16,7 +16,18 @@ from command_line import Command
 from arseg_edge.cli.training_progress import TrainingProgress
 from arseg_edge.training.setting_table import SETTINGS
 
-LR_ALONE = {"hr", "scale", "fusion_from", "similarity", "fusion", "motion", "start"}
+LR_ALONE = {
+    "videos",
+    "stretches",
+    "soft_labels",
+    "hr",
+    "scale",
+    "fusion_from",
+    "similarity",
+    "fusion",
+    "motion",
+    "start",
+}
 
 
 @pytest.mark.parametrize(("kind", "missing"), [("hr", LR_ALONE), ("lr", set())])
@@ -49,7 +60,9 @@ def test_flags_that_make_no_sense(flags: tuple[str, ...], complaint: str, arseg:
     ("arguments", "complaint"),
     [
         (("hr",), "no data set to train on: give --data"),
+        (("lr", "--hr", "hr.pth"), "nothing to train on: give --videos"),
         (("lr", "--data", "streets"), "no teacher: give --hr"),
+        (("lr", "--videos", "drives"), "no teacher: give --hr"),
     ],
 )
 def test_what_is_missing(arguments: tuple[str, ...], complaint: str, arseg: Command, tmp_path: Path) -> None:
@@ -70,10 +83,14 @@ def test_without_pytorch(arseg: Command, tmp_path: Path, monkeypatch: pytest.Mon
 class Row(NamedTuple):
     epoch: int
     losses: dict[str, float]
-    miou: float | None
+    measure: str
+    score: float | None
 
 
-ROWS = (Row(1, {"segmentation": 1.5}, None), Row(2, {"segmentation": 0.25, "region": 0.5}, 61.237))
+ROWS = (
+    Row(1, {"segmentation": 1.5}, "miou", None),
+    Row(2, {"segmentation": 0.25, "region": 0.5}, "miou", 61.237),
+)
 
 
 def show(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +126,16 @@ def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert f"{'·' * 24} step 4 of 160, 2 h 36 min left" in drawn
     assert "epoch 2 of 80: segmentation 0.2500, region 0.5000, mIoU 61.24\n" in drawn
     assert drawn[-1] == ""
+
+
+def test_what_is_said_of_training_without_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = TrainingProgress(2, lambda: None)
+    progress.videos(3, 7)
+    progress.row(Row(2, {"soft labels": 0.25}, "agreement", 94.237))  # type: ignore[arg-type]
+    assert capsys.readouterr().err.splitlines() == [
+        "[3/7] videos read",
+        "epoch 2 of 2: soft labels 0.2500, agreement 94.24 %",
+    ]
 
 
 def test_ctrl_c_is_looked_for_at_each_moment() -> None:

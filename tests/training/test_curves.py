@@ -13,8 +13,8 @@ from arseg_edge.training.curves import as_csv, write_curves
 from arseg_edge.training.state import Row
 
 ROWS = (
-    Row(1, 10, 0.1, {"segmentation": 0.75}, None, 3.5),
-    Row(2, 20, 0.1 + 0.2, {"segmentation": 0.5, "similarity": 2.0}, 41.25, 7.0),
+    Row(1, 10, 0.1, {"segmentation": 0.75}, "miou", None, 3.5),
+    Row(2, 20, 0.1 + 0.2, {"segmentation": 0.5, "similarity": 2.0}, "miou", 41.25, 7.0),
 )
 
 

@@ -183,8 +183,8 @@ def test_frozen_weights_stay(tmp_path: Path) -> None:
 def test_best_weights_are_kept(scores: list[float | None], best: int, tmp_path: Path) -> None:
     task = SmallTask(scores)
     outcome = go(task, PLAIN, tmp_path)
-    assert outcome.miou == scores[best]
-    assert [row.miou for row in outcome.rows] == scores
+    assert outcome.score == scores[best]
+    assert [row.score for row in outcome.rows] == scores
     for name, value in read_checkpoint(outcome.best).tensors.items():
         assert torch.equal(value, task.judged[best][name])
 

@@ -104,4 +104,4 @@ def test_errors_are_one_line(quick: HrSettings, tmp_path: Path, capsys: pytest.C
 
 def test_row_is_what_progress_shows() -> None:
     """``tests/cli/test_train.py`` has a row of its own, since it does without PyTorch."""
-    assert {"epoch", "losses", "miou"} <= set(Row.__dataclass_fields__)
+    assert {"epoch", "losses", "measure", "score"} <= set(Row.__dataclass_fields__)

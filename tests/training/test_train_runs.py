@@ -64,7 +64,7 @@ def test_what_a_run_leaves(quick: HrSettings, hr: Outcome, lr: Outcome, scenes: 
         again = read_settings(kind, {}, folder / "config.yaml")
         assert again == (quick if kind is HrSettings else lr_settings(quick, hr.best, fusion_from=1))
     assert (hr.best.parent / "command.txt").read_text() == "arseg-edge train hr …\n"
-    assert [row.miou is None for row in lr.rows] == [True, False]
+    assert [row.score is None for row in lr.rows] == [True, False]
     assert "fuse_attention.hr_key_conv.weight" in read_checkpoint(lr.best).tensors
 
 
@@ -376,4 +376,4 @@ def test_cuda_trains_in_mixed_precision(quick: HrSettings, tmp_path: Path) -> No
     for name, value in first.items():
         torch.testing.assert_close(value, again[name], rtol=1e-3, atol=1e-5)
     outcome = train_lr(lr_settings(settings, one.best, fusion_from=1), tmp_path / "lr")
-    assert 0 < outcome.miou <= 100
+    assert 0 < outcome.score <= 100
