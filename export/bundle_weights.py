@@ -1,8 +1,8 @@
-"""The HR network's weights, out of a bundle: to export them again with another LR network, or to train one from them.
+"""The networks' weights, out of a bundle: to export HR again with another LR network, or to train from them.
 
-A bundle's graph holds them under the names of the state dict, but each batch normalisation went into the convolution
-before it. It comes back as one that changes nothing but the bias, and the network as a whole computes what the bundle
-does. The statistics themselves are lost: training takes those of its own data
+A bundle's graphs hold them under the names of the state dict, but most batch normalisations went into the convolution
+before them. Such a one comes back as one that changes nothing but the bias, and the network as a whole computes what
+the bundle does. The statistics themselves are lost: training takes those of its own data
 (``arseg_edge/training/batch_statistics.py``).
 """
 
@@ -21,18 +21,21 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from arseg_edge.bundle import KEYFRAME, SUFFIX, Bundle, read_bundle
-from arseg_edge.errors import CheckpointError, ParityError, UsageError
+from arseg_edge.errors import CheckpointError, UsageError
 from arseg_edge.export.checkpoint import Checkpoint, CheckpointSource, completed, file_sha256, read_checkpoint
 from arseg_edge.export.clips import structured_clip
 from arseg_edge.export.families import Family, find_family
-from arseg_edge.export.models import SegmentationNetwork
-from arseg_edge.export.parity import ExportedNetwork, compare, refuse_beyond_tolerance
+from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
+from arseg_edge.export.parity import TOLERANCE, Reference, error_of, run_graph, session_of
+from arseg_edge.operators import CREFF, DOMAIN
 from arseg_edge.palette import ClassSet
 
 _IN_GRAPH = "network."
 """In front of each weight's name (``graphs.KeyframeGraph``)."""
+_NORMALISATION = ("weight", "bias", "running_mean", "running_var")
+"""What ``BatchNormalization`` takes beside its input, in order."""
 _PARITY_SIZE = (64, 96)
-_INSTEAD = "give the HR checkpoint that it was exported from"
+_INSTEAD = "give the checkpoint that it was exported from"
 
 
 def is_bundle(source: object) -> bool:
@@ -55,21 +58,39 @@ def read_hr(source: CheckpointSource, family: str | Family | None = None, name: 
     """
     if not is_bundle(source):
         return read_checkpoint(source, name)
-    path = Path(cast("str | os.PathLike[str]", source))
-    bundle = read_bundle(path)
+    bundle = read_bundle(Path(cast("str | os.PathLike[str]", source)))
     known = _family_of(bundle, family)
+    return _read(bundle, known, KEYFRAME, fused=False)
+
+
+def read_ar(source: CheckpointSource, family: str | Family | None = None, scale: float | None = None) -> Checkpoint:
+    """Return the weights of LR and CReFF from a checkpoint or from a bundle, as ``read_hr`` does.
+
+    ``scale`` is the LR scale of the bundle's network, None for its first.
+
+    Raises:
+        BundleError: a bundle that is broken, or without a network for ``scale``.
+        Others: as ``read_hr``.
+    """
+    if not is_bundle(source):
+        return read_checkpoint(source, "lr")
+    bundle = read_bundle(Path(cast("str | os.PathLike[str]", source)))
+    return _read(bundle, _family_of(bundle, family), bundle.manifest.low_resolution(scale).member, fused=True)
+
+
+def _read(bundle: Bundle, family: Family, member: str, *, fused: bool) -> Checkpoint:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = cast(nn.Module, known.build_hr())
+        network = cast(nn.Module, family.build_ar() if fused else family.build_hr())
     layout = network.state_dict()
-    found = _weights(network, onnx.load_model_from_string(bundle.read(KEYFRAME)))
-    found = completed(known, {key: value.shape for key, value in layout.items()}, found, fused=False)
+    found = _weights(network, onnx.load_model_from_string(bundle.read(member)))
+    found = completed(family, {key: value.shape for key, value in layout.items()}, found, fused=fused)
     # What the graph does without, such as heads that only training has, stays at what it begins with.
     network.load_state_dict({**layout, **found})
     missing = [key for key in layout if key not in found and not key.endswith("num_batches_tracked")]
-    _compare(bundle, known, network, missing)
+    _compare(bundle, family, member, network, missing)
     tensors = {key: value.clone() for key, value in network.state_dict().items()}
-    return Checkpoint(path.name, tensors, file_sha256(path), known.classes)
+    return Checkpoint(bundle.path.name, tensors, file_sha256(bundle.path), family.classes)
 
 
 def _family_of(bundle: Bundle, family: str | Family | None) -> Family:
@@ -85,25 +106,39 @@ def _family_of(bundle: Bundle, family: str | Family | None) -> Family:
 
 
 def _weights(network: nn.Module, model: onnx.ModelProto) -> dict[str, Tensor]:
-    """Return the part of the network's state dict that the graph holds."""
-    constants = _constants(model)
+    """Return the part of the network's state dict that the graph holds.
+
+    Equal constants have one name in a graph: those of normalisations and of the fusion are found by what takes them.
+    """
+    constants = {name: torch.from_numpy(value) for name, value in _constants(model).items()}
     layout = network.state_dict()
     found = {
-        key: torch.from_numpy(constants[_IN_GRAPH + key])
-        for key in layout
-        if _IN_GRAPH + key in constants and constants[_IN_GRAPH + key].shape == tuple(layout[key].shape)
+        key: constants[_IN_GRAPH + key]
+        for key, value in layout.items()
+        if _IN_GRAPH + key in constants and constants[_IN_GRAPH + key].shape == value.shape
     }
+    nodes = {node.input[1]: node for node in model.graph.node if node.op_type == "Conv"}
+    after = {node.input[0]: node for node in model.graph.node if node.op_type == "BatchNormalization"}
     normalised = _normalisations(network)
-    biases = {node.input[1]: node.input[2] for node in model.graph.node if node.op_type == "Conv" and node.input[2:]}
     for name, _ in network.named_modules(remove_duplicate=False):
-        bias = constants.get(biases.get(f"{_IN_GRAPH}{name}.weight", ""))
-        if bias is None:
+        node = nodes.get(f"{_IN_GRAPH}{name}.weight")
+        if node is None:
             continue
-        after = normalised.get(name)
-        if f"{name}.bias" in layout:
-            found[f"{name}.bias"] = torch.from_numpy(bias if after is None else np.zeros_like(bias))
-        if after is not None:
-            found |= _only_bias(after, cast(_BatchNorm, network.get_submodule(after)), torch.from_numpy(bias))
+        bias = constants.get(node.input[2]) if node.input[2:] else None
+        following, normalisation = normalised.get(name), after.get(node.output[0])
+        if following is not None and normalisation is not None:
+            keys = (f"{following}.{key}" for key in _NORMALISATION)
+            found |= {key: constants[each] for key, each in zip(keys, normalisation.input[1:], strict=True)}
+        elif following is not None and bias is not None:
+            found |= _only_bias(following, cast(_BatchNorm, network.get_submodule(following)), bias)
+            bias = torch.zeros_like(bias)
+        if f"{name}.bias" in layout and bias is not None:
+            found[f"{name}.bias"] = bias
+    for node in model.graph.node:
+        if node.domain == DOMAIN and node.op_type == CREFF:
+            layers = ("lr_query_conv", "hr_key_conv", "hr_value_conv")
+            keys = (f"fuse_attention.{layer}.{key}" for layer in layers for key in ("weight", "bias"))
+            found |= {key: constants[each] for key, each in zip(keys, node.input[3:9], strict=True)}
     return found
 
 
@@ -160,16 +195,30 @@ def _normalisations(network: nn.Module) -> dict[str, str]:
     return found
 
 
-def _compare(bundle: Bundle, family: Family, network: nn.Module, missing: list[str]) -> None:
+def _compare(bundle: Bundle, family: Family, member: str, network: nn.Module, missing: list[str]) -> None:
     """Refuse weights with which PyTorch does not compute what the bundle does."""
-    graph = ExportedNetwork(KEYFRAME, bundle.read(KEYFRAME), cast(SegmentationNetwork, network))
-    figures = compare(family, graph, {}, [structured_clip(*(bundle.manifest.size or _PARITY_SIZE))])
-    try:
-        refuse_beyond_tolerance(figures)
-    except ParityError:
+    clip = structured_clip(*(bundle.manifest.size or _PARITY_SIZE))
+    size = np.array(clip.frames.shape[1:3], np.int64)
+    graph = session_of(member, bundle.read(member))
+    reference = Reference(family, cast(SegmentationNetwork, network))
+    if member == KEYFRAME:
+        expected = reference.keyframe(clip.frames[0], tuple(size))
+        found = run_graph(graph, frame=clip.frames[:1], labels_size=size)
+    else:
+        (low,) = (each for each in bundle.manifest.scales if each.member == member)
+        feature = run_graph(session_of(KEYFRAME, bundle.read(KEYFRAME)), frame=clip.frames[:1], labels_size=size)[
+            "feature"
+        ]
+        frame, motion = clip.frames[-1], clip.motion[-1]
+        expected = reference.nonkeyframe(
+            cast(FusionNetwork, network), low.scale, frame, torch.from_numpy(feature), motion, tuple(size)
+        )
+        inputs = {"frame": frame[None], "keyframe_feature": feature, "motion": motion[None]}
+        found = run_graph(graph, **inputs, frame_size=size, labels_size=size)
+    worst = max(error_of(stage, value.numpy(), found[stage]) for stage, value in expected.items())
+    if not worst <= TOLERANCE:
         lacks = f", and it lacks {len(missing)} of them, {missing[0]} for one" if missing else ""
-        worst = max(figure.error for figure in figures)
         raise CheckpointError(
-            f"{bundle.path}: the weights in {KEYFRAME} are not those of {family.name}: with them PyTorch is off by "
+            f"{bundle.path}: the weights in {member} are not those of {family.name}: with them PyTorch is off by "
             f"{worst:.1e}{lacks}: {_INSTEAD}"
-        ) from None
+        )

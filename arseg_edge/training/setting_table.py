@@ -16,6 +16,7 @@ from arseg_edge.training.values import (
     VIDEOS,
     Kind,
     choice,
+    choice_or_path,
     number,
     optional,
     several,
@@ -108,5 +109,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "similarity": Setting(number(0), "Weight of the mean squared error to the HR feature."),
     "fusion": Setting(choice("attention", "sum"), "sum, for ablation: the warped feature is added as it is."),
     "motion": Setting(FLAG, "Off, for ablation: all displacements are zero."),
-    "start": Setting(choice("teacher", "scratch"), "From the HR weights, or from random ones."),
+    "start": Setting(
+        choice_or_path("teacher", "scratch"),
+        "From the HR weights, from random ones, or from those of an LR checkpoint or of a bundle.",
+    ),
 }

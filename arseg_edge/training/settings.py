@@ -80,8 +80,8 @@ class HrSettings:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("cache", "hr"):
-            if (path := getattr(self, name, None)) is not None:
+        for name in ("cache", "hr", "start"):
+            if isinstance(path := getattr(self, name, None), Path):
                 object.__setattr__(self, name, path.expanduser().resolve())
         sources = self.sources
         weighted = [source for source in sources if source.weight is not None]
@@ -155,7 +155,7 @@ class LrSettings(HrSettings):
     similarity: float = 1.0
     fusion: Literal["attention", "sum"] = "attention"
     motion: bool = True
-    start: Literal["teacher", "scratch"] = "teacher"
+    start: Literal["teacher", "scratch"] | Path = "teacher"
 
     @property
     def sources(self) -> tuple[DataSource, ...]:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from arseg_edge.datasets import warn_of_absent
 from arseg_edge.errors import CheckpointError, UsageError
-from arseg_edge.export.bundle_weights import is_bundle, read_hr
-from arseg_edge.export.checkpoint import Checkpoint, family_of, load_hr
+from arseg_edge.export.bundle_weights import is_bundle, read_ar, read_hr
+from arseg_edge.export.checkpoint import Checkpoint, family_of, load_ar, load_hr
 from arseg_edge.export.families import Family, find_family
+from arseg_edge.export.models.resizing import resize
+from arseg_edge.lr_size import lr_size
 from arseg_edge.training.augment import Augmentation
 from arseg_edge.training.batch_statistics import restate_statistics
 from arseg_edge.training.cache import PairCache
@@ -25,7 +27,7 @@ from arseg_edge.training.hr import HrTask
 from arseg_edge.training.loop import LoopSettings, Outcome, Precision, Task, run
 from arseg_edge.training.losses import LossSettings
 from arseg_edge.training.lr import FusionSettings, LrTask, make_student
-from arseg_edge.training.networks import normalise, place
+from arseg_edge.training.networks import head, normalise, place
 from arseg_edge.training.run_folder import check_inputs, enter_folder
 from arseg_edge.training.settings import HrSettings, LrSettings
 from arseg_edge.training.state import Row
@@ -101,9 +103,12 @@ def train_lr(
     """
     if settings.hr is None:
         raise UsageError("no teacher: set hr to the checkpoint that train hr made, or to a bundle")
+    if not settings.sources:
+        raise UsageError("nothing to train on: give videos, or data with labels")
     if settings.hr.parent == folder.resolve():
         raise UsageError(f"{settings.hr}: the teacher lies in the output folder: choose another output")
     checkpoint = read_hr(settings.hr, settings.family)
+    start = read_ar(settings.start, settings.family, settings.scale) if isinstance(settings.start, Path) else None
     with _begin(settings, folder, restart, command, watcher or Watcher(), checkpoint) as begun:
         if checkpoint.classes is not None and checkpoint.classes.names != begun.family.classes.names:
             raise CheckpointError(
@@ -112,10 +117,15 @@ def train_lr(
             )
         torch.manual_seed(settings.seed)
         teacher = cast(nn.Module, load_hr(begun.family, checkpoint)).requires_grad_(False)
-        pairs = begun.pairs({"hr": checkpoint.sha256})
+        pairs = begun.pairs({"hr": checkpoint.sha256, "start": start and start.sha256})
         if is_bundle(settings.hr):
             restate_statistics(teacher, _images(begun.family, pairs))
         student = make_student(begun.family, teacher, settings.start == "teacher", fused=settings.fusion_from == 0)
+        if start is not None:
+            student.load_state_dict(cast(nn.Module, load_ar(begun.family, start)).state_dict())
+            head(student).load_state_dict(head(teacher).state_dict())
+            if is_bundle(settings.start):
+                restate_statistics(student.eval(), _images(begun.family, pairs, settings.scale))
         task = LrTask(
             begun.family,
             student,
@@ -130,11 +140,12 @@ def train_lr(
         return begun.run(task, pairs, keyframes=True)
 
 
-def _images(family: Family, pairs: Pairs) -> Iterator[Tensor]:
-    """Yield some of the images to train on, evenly spread over them."""
+def _images(family: Family, pairs: Pairs, scale: float = 1.0) -> Iterator[Tensor]:
+    """Yield some of the images to train on, evenly spread over them, as large as LR sees them at ``scale``."""
     frames = [(cache, item) for cache in pairs.train for item in range(len(cache))]
     for cache, item in frames[:: -(-len(frames) // _MEASURED)]:
-        yield normalise(family, torch.from_numpy(cache.read_frame(item, 0).image)[None])
+        image = normalise(family, torch.from_numpy(cache.read_frame(item, 0).image)[None])
+        yield image if scale == 1 else resize(image, lr_size(image.shape[2], image.shape[3], scale))
 
 
 @dataclass(frozen=True)

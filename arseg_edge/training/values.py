@@ -85,6 +85,15 @@ def choice(*names: str) -> Kind:
     return Kind("|".join(names), parse)
 
 
+def choice_or_path(*names: str) -> Kind:
+    """One of some words, or a path."""
+
+    def parse(given: object) -> str | Path:
+        return given if isinstance(given, str) and given in names else _path(given)
+
+    return Kind(f"{'|'.join(names)}|PATH", parse, str)
+
+
 def optional(kind: Kind, word: str) -> Kind:
     """Values of a kind, or a word that stands for None."""
 

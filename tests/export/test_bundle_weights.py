@@ -18,8 +18,8 @@ from arseg_edge.bundle import KEYFRAME, read_bundle, write_bundle
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import BundleError, CheckpointError, UsageError
 from arseg_edge.export import export_bundle
-from arseg_edge.export.bundle_weights import read_hr
-from arseg_edge.export.checkpoint import load_hr
+from arseg_edge.export.bundle_weights import read_ar, read_hr
+from arseg_edge.export.checkpoint import load_ar, load_hr
 from arseg_edge.export.families import Family, edge_family, find_family
 from arseg_edge.export.operators import normalize_image
 from arseg_edge.palette import CAMVID_11, ClassSet
@@ -82,6 +82,28 @@ def test_what_was_exported_comes_back(name: str, tmp_path: Path) -> None:
     expected, found = of_graph(bundle, frame), of_weights(family, weights, frame)
     for stage, value in expected.items():
         np.testing.assert_allclose(found[stage], value, atol=2e-4 * np.abs(value).max())
+
+
+def test_lr_of_the_demo_model() -> None:
+    """The fusion's key is not used where a pixel attends to itself alone, and shares a name with the query."""
+    weights = read_ar(demo_bundle())
+    family = edge_family(CAMVID_11)
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 256, (96, 128, 3)).astype(np.uint8)
+    feature = rng.normal(0, 1, (1, 64, 12, 16)).astype(np.float32)
+    motion = rng.normal(0, 2, (1, 96, 128, 2)).astype(np.float32)
+    session = onnxruntime.InferenceSession(read_bundle(demo_bundle()).read("nonkeyframe.onnx"))
+    size = np.array([96, 128], np.int64)
+    given = {"frame": frame[None], "keyframe_feature": feature, "motion": motion}
+    expected = session.run(["logits"], {**given, "frame_size": size, "labels_size": size})[0]
+    network = load_ar(family, weights)
+    with torch.no_grad():
+        image = normalize_image(torch.from_numpy(frame)[None], (48, 64), mean=family.mean, std=family.std)
+        fused = network.fuse_attention(network.feature(image), *map(torch.from_numpy, (feature, motion))).fused
+        found = network.final_conv(fused).numpy()
+    np.testing.assert_allclose(found, expected, atol=3e-4 * np.abs(expected).max())
+    with pytest.raises(BundleError, match=r"no LR branch for scale 0\.7"):
+        read_ar(demo_bundle(), scale=0.7)
 
 
 def test_bundle_of_a_bundle(tmp_path: Path) -> None:
