@@ -7,8 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from test_stretches import encoded, scene
 
+from arseg_edge.bundle import read_bundle
 from arseg_edge.cli import main
+from arseg_edge.demo import demo_bundle
 from arseg_edge.training import train
 from arseg_edge.training.settings import HrSettings
 from arseg_edge.training.state import Row
@@ -105,3 +108,25 @@ def test_errors_are_one_line(quick: HrSettings, tmp_path: Path, capsys: pytest.C
 def test_row_is_what_progress_shows() -> None:
     """``tests/cli/test_train.py`` has a row of its own, since it does without PyTorch."""
     assert {"epoch", "losses", "measure", "score"} <= set(Row.__dataclass_fields__)
+
+
+def test_lr_from_a_video_without_labels(quick: HrSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video, lr = tmp_path / "my drives/drive.mp4", tmp_path / "lr"
+    video.parent.mkdir()
+    encoded(video, [scene(index) for index in range(24)])
+    without = flags(quick)[2:]
+    assert run("train", "lr", "-o", lr, "--videos", video.parent, "--hr", demo_bundle(), *without) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{lr / 'best.pth'}: agreement ")
+    assert out.endswith(f" % with HR in validation, of epoch {out.split()[-3]} of 2\n")
+    assert "[1/1] videos read\n" in err
+    assert "epoch 2 of 2: soft labels " in err
+    assert err.splitlines()[-1] == f"next: arseg-edge export --hr {demo_bundle()} --lr {lr / 'best.pth'} -o NAME.arseg"
+    assert "\nfamily: edge\n" in f"\n{(lr / 'config.yaml').read_text()}"
+    # The finished run is left alone, and says the same.
+    assert run("train", "lr", "-o", lr, "--videos", video.parent, "--hr", demo_bundle(), *without, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts.keys() == {"best", "agreement", "epoch", "epochs", "steps", "seconds"}
+    bundle = tmp_path / "mine.arseg"
+    assert run("export", "--hr", demo_bundle(), "--lr", lr / "best.pth", "-o", bundle) == 0
+    assert read_bundle(bundle).manifest.family == "edge"
