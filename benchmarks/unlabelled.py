@@ -5,7 +5,7 @@
 
 The teacher is the HR network of the demo model.
 
-``video`` trains on the first two thirds of a video, as they were encoded, and measures on the last third how far AR
+``video`` goes on from the demo model's LR, on the first two thirds of a video, as they were encoded, and measures on the last third how far AR
 agrees with HR, by the distance from the keyframe and at every alignment of the keyframes; beside it the demo model.
 
 ``stills`` trains LR twice from the same start, for the same number of steps. Once with labels, on CamVid's stills as
@@ -100,6 +100,8 @@ def on_video(given: argparse.Namespace) -> None:
     settings = LrSettings.of(
         videos=(DataSource(part),),
         hr=demo_bundle(),
+        start=demo_bundle(),
+        learning_rate=1.5e-3,
         epochs=given.epochs,
         precision=given.precision,
         threads=given.threads,
@@ -138,7 +140,7 @@ def on_stills(given: argparse.Namespace) -> None:
         hold_out=15,
         hold_together=3,
         epochs=2 * given.epochs,
-        variants=(6,),
+        variants=(4,),
         **common,
     )
     # There are twice as many videos as stills.
@@ -171,11 +173,11 @@ def main() -> None:
     parser.add_argument("what", choices=("video", "stills"))
     parser.add_argument("source", type=Path)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, help="default: 90 for a video, 3 for stills (6 with labels)")
+    parser.add_argument("--epochs", type=int, help="default: 300 for a video, 2 for stills (4 with labels)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="float32")
     given = parser.parse_args()
-    given.epochs = given.epochs or {"video": 90, "stills": 3}[given.what]
+    given.epochs = given.epochs or {"video": 300, "stills": 2}[given.what]
     {"video": on_video, "stills": on_stills}[given.what](given)
 
 

@@ -50,8 +50,11 @@ def read_settings(kind: type[S], flags: Mapping[str, object], config: Path | Non
 
 
 def _family_of_teacher(hr: Path | None) -> str:
-    """Return the family that counts where none is named: that of a bundle, or else ``edge``."""
-    return read_bundle(hr).manifest.family if hr is not None and hr.suffix == SUFFIX else EDGE
+    """Return the family that counts where none is named: that of a bundle of PyTorch's networks, or else ``edge``."""
+    if hr is None or hr.suffix != SUFFIX:
+        return EDGE
+    manifest = read_bundle(hr).manifest
+    return EDGE if manifest.converted is not None else manifest.family
 
 
 def flag_of(name: str) -> str:

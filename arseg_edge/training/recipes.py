@@ -45,17 +45,24 @@ _LR: Mapping[str, _Values] = {
     "edge": _EDGE_LR,
     **{name: {**values, "start": "scratch"} for name, values in _HR.items()},
 }
+# Videos of one's own show what a device will see: they need less of what makes few stills stand for many cameras.
+_UNLABELLED: _Values = {"zoom_out": 0.8, "zoom_in": 1.25, "rotation": 1.0, "colour": 0.1}
 # The share of the epochs that comes before fusion.
 _FUSION_FROM = {"camvid-psp18": Fraction(1, 2), "camvid-bise18": Fraction(1, 2)}
 
 
-def recipe(family: str, what: Literal["hr", "lr"], epochs: int | None = None) -> dict[str, object]:
+def recipe(
+    family: str, what: Literal["hr", "lr"], epochs: int | None = None, *, labels: bool = True
+) -> dict[str, object]:
     """Return the settings of a family that are not the defaults, by name; none for a family without a recipe.
 
-    ``epochs`` is how many there will be, where that is not the recipe's own number: fusion comes in after a part
-    of them.
+    Args:
+        family: its name.
+        what: the network.
+        epochs: how many there will be, where that is not the recipe's own number: fusion comes in after a part of them.
+        labels: whether there is labelled data.
     """
-    values = dict((_LR if what == "lr" else _HR).get(family, {}))
+    values = dict((_LR if what == "lr" else _HR).get(family, {})) | ({} if labels else dict(_UNLABELLED))
     if what == "lr" and family in _FUSION_FROM:
         total = cast(int, values["epochs"]) if epochs is None else epochs
         values["fusion_from"] = int(total * _FUSION_FROM[family])

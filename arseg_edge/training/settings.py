@@ -115,7 +115,9 @@ class HrSettings:
         >>> settings.epochs, settings.optimiser, settings.learning_rate
         (5, 'adam', 0.001)
         """
-        return cls(**{**recipe(family, cls.name, changes.get("epochs")), "family": family, **changes})
+        labels = bool(changes.get("data")) or not changes.get("videos")
+        own = recipe(family, cls.name, changes.get("epochs"), labels=labels)
+        return cls(**{**own, "family": family, **changes})
 
     def differences(self: S, other: S) -> list[str]:
         """Return the names of the settings that matter for the result and that differ."""

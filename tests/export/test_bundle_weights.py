@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from hr_alone import hr_alone
 from onnx import numpy_helper
 from torch import nn
 
@@ -22,6 +23,7 @@ from arseg_edge.export.bundle_weights import read_ar, read_hr
 from arseg_edge.export.checkpoint import load_ar, load_hr
 from arseg_edge.export.families import Family, edge_family, find_family
 from arseg_edge.export.operators import normalize_image
+from arseg_edge.manifest import ConvertedInput
 from arseg_edge.palette import CAMVID_11, ClassSet
 
 
@@ -170,6 +172,30 @@ def test_weights_that_are_not_there_or_not_the_familys(tmp_path: Path) -> None:
             read_hr(path)
     with pytest.raises(BundleError):
         read_hr(tmp_path / "nowhere.arseg")
+
+
+def test_hr_alone_will_do_for_hr(tmp_path: Path) -> None:
+    alone = hr_alone(demo_bundle(), tmp_path / "hr.arseg").path
+    assert all(torch.equal(value, read_hr(demo_bundle()).tensors[key]) for key, value in read_hr(alone).tensors.items())
+    with pytest.raises(BundleError, match=r"no LR"):
+        read_ar(alone, scale=0.5)
+
+
+def test_what_pytorch_has_no_network_for_says_what_to_give(tmp_path: Path) -> None:
+    alone = hr_alone(demo_bundle(), tmp_path / "hr.arseg")
+    taken = ConvertedInput(None, 32, "stretch", False, "rgb", 0, 1.0, (0.0,) * 3, (255.0,) * 3, "logits")
+    members = {name: alone.read(name) for name in alone.manifest.members}
+    converted = tmp_path / "converted.arseg"
+    write_bundle(converted, replace(alone.manifest, normalisation=None, converted=taken), members)
+    file = tmp_path / "model.onnx"
+    file.write_bytes(alone.read(KEYFRAME))
+    for path, what in (
+        (converted, "it was converted from an ONNX file"),
+        (file, "it is an ONNX file"),
+    ):
+        for read in (read_hr, read_ar):
+            with pytest.raises(CheckpointError, match=rf"{path.name}: {what}: .*: give the PyTorch weights"):
+                read(path)
 
 
 def _sorted(model: onnx.ModelProto) -> onnx.ModelProto:
