@@ -5,8 +5,9 @@
 
 The teacher is the HR network of the demo model.
 
-``video`` goes on from the demo model's LR, on the first two thirds of a video, as they were encoded, and measures on the last third how far AR
-agrees with HR, by the distance from the keyframe and at every alignment of the keyframes; beside it the demo model.
+``video`` goes on from the demo model's LR, on the first two thirds of a video, as they were encoded, and measures on
+the last third how far AR agrees with HR, by the distance from the keyframe and at every alignment of the keyframes;
+beside it the demo model.
 
 ``stills`` trains LR twice from the same start, for the same number of steps. Once with labels, on CamVid's stills as
 the demo model did (without the drawn streets). Once without any: the same stills become short videos, two of each, by

@@ -22,6 +22,7 @@ from arseg_edge.training import curves
 from arseg_edge.training.augment import Augmentation
 from arseg_edge.training.batches import Batch, Mixture
 from arseg_edge.training.loop import LoopSettings, Outcome, learning_rate, run
+from arseg_edge.training.state import Measure
 
 CPU = torch.device("cpu")
 FAMILY = edge_family(ClassSet(("a", "b"), distinct_colours(2)))
@@ -75,6 +76,7 @@ class SmallTask:
     break_at: int = -1
     steps: int = 0
     judged: list[dict[str, Tensor]] = field(default_factory=list)
+    measure: Measure = "miou"
 
     def losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         found = self.network(batch.image.permute(0, 3, 1, 2) / 255)
