@@ -2,18 +2,23 @@
 
 Bundle format 2 (``manifest.FORMAT_VERSION``). All sizes are int64 [2], (height, width)::
 
-    keyframe.onnx       frame uint8 [1, H, W, 3], labels_size
-                        → labels uint8 [1, *labels_size], feature [1, C, h, w], logits [1, n, h, w]
+    keyframe.onnx       frame uint8 [1, H, W, 3], labels_size, confidence_size
+                        → labels uint8 [1, *labels_size], feature [1, C, h, w], logits [1, n, h, w],
+                        confidence uint8 [1, *confidence_size]
     nonkeyframe.onnx    frame uint8 [1, any, any, 3], keyframe_feature [1, C, h, w],
-                        motion float32 [1, a, b, 2], frame_size, labels_size
-                        → labels uint8 [1, *labels_size], logits [1, n, h, w], lr_feature [1, C, h', w']
+                        motion float32 [1, a, b, 2], frame_size, labels_size, confidence_size
+                        → labels uint8 [1, *labels_size], logits [1, n, h, w], lr_feature [1, C, h', w'],
+                        confidence uint8 [1, *confidence_size]
     head.onnx           lr_feature [1, C, h', w'], labels_size → labels uint8 [1, *labels_size]
 
 ``frame_size`` is the (H, W) that the keyframe's graph ran at: LR runs at int(H·scale) × int(W·scale). The frame
 may be of any size: at H×W it is resized to LR's size as in training, at LR's size it is taken as it is, so that
 whoever decodes can convert straight to the smaller picture. ``motion`` lies on a grid of its own, in cells of
 that grid; on the grid H×W that is pixels. Labels are made from the logits at ``labels_size``, which may be the size
-of a picture that the frame was resized from. ``head.onnx`` is the LR network's last layer without the fusion: what LR
+of a picture that the frame was resized from. ``confidence_size`` is ``labels_size``, or (0, 0) where nobody asks how
+sure the labels are, which costs nothing (``operators/segmentation_labels.py``). It is an input that must be given:
+OpenVINO takes the default of one that need not be for all that it can be, and ONNX Runtime for the web refuses any other
+value. ``head.onnx`` is the LR network's last layer without the fusion: what LR
 alone would say.
 """
 
@@ -28,7 +33,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from arseg_edge.export.families import Family
 from arseg_edge.export.operators.normalize_image import normalize_image_node
-from arseg_edge.export.operators.segmentation_labels import segmentation_labels_node
+from arseg_edge.export.operators.segmentation_labels import CONFIDENCE, CONFIDENCE_SIZE, segmentation_labels_node
 
 LABELS = "labels"
 """The graphs' first output."""
@@ -47,6 +52,7 @@ def put_keyframe_ends(graph: onnx.GraphProto, family: Family) -> None:
     _put(graph, family, [size], "frame_shape")
     frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, height, width, 3])
     declare_sizes(graph, [frame])
+    declare_confidence(graph)
 
 
 def put_nonkeyframe_ends(graph: onnx.GraphProto, family: Family, scale: float) -> None:
@@ -55,6 +61,7 @@ def put_nonkeyframe_ends(graph: onnx.GraphProto, family: Family, scale: float) -
     _put(graph, family, lr_size_nodes(graph, scale), _LR_SIZE)
     frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, "picture_height", "picture_width", 3])
     declare_sizes(graph, [frame, *graph.input], frame_size=True)
+    declare_confidence(graph)
 
 
 def lr_size_nodes(graph: onnx.GraphProto, scale: float) -> list[onnx.NodeProto]:
@@ -77,6 +84,13 @@ def declare_sizes(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto],
     labels = helper.make_tensor_value_info(LABELS, TensorProto.UINT8, [1, "labels_height", "labels_width"])
     _replace(graph.input, [*inputs, *sizes])
     _replace(graph.output, [labels, *(each for each in graph.output if each.name != LABELS)])
+
+
+def declare_confidence(graph: onnx.GraphProto) -> None:
+    """Declare the confidence as the last output, and its size as the last input."""
+    shape = [1, "confidence_height", "confidence_width"]
+    graph.input.append(helper.make_tensor_value_info(CONFIDENCE_SIZE, TensorProto.INT64, [2]))
+    graph.output.append(helper.make_tensor_value_info(CONFIDENCE, TensorProto.UINT8, shape))
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:
@@ -105,7 +119,7 @@ def _take_image(graph: onnx.GraphProto) -> list[int | str]:
 
 def _put(graph: onnx.GraphProto, family: Family, size_nodes: Sequence[onnx.NodeProto], size: str) -> None:
     normalise = normalize_image_node("frame", size, IMAGE, mean=family.mean, std=family.std)
-    labels = segmentation_labels_node(LOGITS, _LABELS_SIZE, LABELS, **family.label_rule)
+    labels = segmentation_labels_node(LOGITS, _LABELS_SIZE, LABELS, **family.label_rule, confidence=True)
     _replace(graph.node, [*size_nodes, normalise, *graph.node, labels])
 
 

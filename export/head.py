@@ -7,7 +7,7 @@ from onnx import helper
 
 from arseg_edge.export.graph_ends import LABELS, LOGITS, LR_FEATURE, drop_unused
 from arseg_edge.export.operators.bodies import attach_bodies
-from arseg_edge.operators import CREFF
+from arseg_edge.operators import CREFF, SEGMENTATION_LABELS
 
 
 def head_of(nonkeyframe: onnx.ModelProto) -> onnx.ModelProto:
@@ -21,6 +21,8 @@ def head_of(nonkeyframe: onnx.ModelProto) -> onnx.ModelProto:
     creff.CopyFrom(layer)
     for node in [node for node in graph.node if LR_FEATURE in node.output]:
         graph.node.remove(node)
+    (labels_node,) = (node for node in graph.node if node.op_type == SEGMENTATION_LABELS)
+    del labels_node.input[2:], labels_node.output[1:]  # nobody asks the head how sure it is
     values = {each.name: each for each in (*graph.input, *graph.output)}
     feature, labels_size, labels = (
         onnx.ValueInfoProto.FromString(values[name].SerializeToString()) for name in (LR_FEATURE, "labels_size", LABELS)

@@ -19,7 +19,7 @@ from arseg_edge.export.families import Family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.models.protocol import feature_of
 from arseg_edge.export.models.resizing import resize
-from arseg_edge.export.operators.segmentation_labels import resize_logits
+from arseg_edge.export.operators.segmentation_labels import CONFIDENCE_SIZE, resize_logits
 from arseg_edge.export.own_forward import forward_labels, normalised
 from arseg_edge.golden import FORWARD, Expected, GoldenClip, samples_of
 from arseg_edge.lr_size import lr_size
@@ -219,11 +219,13 @@ def session_of(member: str, model: bytes) -> onnxruntime.InferenceSession:
 
 
 def run_graph(session: onnxruntime.InferenceSession, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return all outputs by name.
+    """Return all outputs by name; of the confidence, where it is not asked for, nothing.
 
     Raises:
         OperatorError: ONNX Runtime does not run the graph.
     """
+    if any(each.name == CONFIDENCE_SIZE for each in session.get_inputs()):
+        inputs.setdefault(CONFIDENCE_SIZE, np.zeros(2, np.int64))
     names = [output.name for output in session.get_outputs()]
     try:
         return dict(zip(names, session.run(names, inputs), strict=True))

@@ -18,10 +18,10 @@ from arseg_edge.bundle import GOLDEN, KEYFRAME, SUFFIX, Bundle, check_writable, 
 from arseg_edge.errors import BundleError, ParityError, UsageError
 from arseg_edge.export.exporter import format_facts
 from arseg_edge.export.families import LabelRule
-from arseg_edge.export.graph_ends import LOGITS, LR_FEATURE, declare_sizes, drop_unused, lr_size_nodes
+from arseg_edge.export.graph_ends import LOGITS, LR_FEATURE, declare_confidence, declare_sizes, drop_unused, lr_size_nodes
 from arseg_edge.export.head import head_of
 from arseg_edge.export.operators.bodies import attach_bodies
-from arseg_edge.export.operators.segmentation_labels import resize_logits
+from arseg_edge.export.operators.segmentation_labels import CONFIDENCE, CONFIDENCE_SIZE, resize_logits
 from arseg_edge.export.parity import TOLERANCE, error_of, labels_sizes, refuse_beyond_tolerance, run_graph, session_of
 from arseg_edge.golden import Expected, GoldenClip, read_golden, samples_of
 from arseg_edge.manifest import FORMAT_VERSION, LowResolution, ParityFigure
@@ -67,7 +67,7 @@ def upgrade_bundle(path: str | os.PathLike[str], out: str | os.PathLike[str]) ->
     was = _outputs({member: _with_stages(model, member) for member, model in before.items()}, clip)
     _refuse_other(was, _outputs(after, clip), tolerance=0)
     golden = _with_labels_of_another_size(clip, was, after)
-    after = {member: _with_todays_bodies(model) for member, model in after.items()}
+    after = {member: _with_todays_operators(model) for member, model in after.items()}
     tolerance = max(TOLERANCE, *(each.tolerance for each in old.parity))
     _refuse_other(was, _outputs(after, clip), tolerance=tolerance)
     heads = {low: head_of(onnx.load_from_string(after[low.member])).SerializeToString() for low in old.manifest.scales}
@@ -91,8 +91,13 @@ def _with_stages(data: bytes, member: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _with_todays_bodies(data: bytes) -> bytes:
+def _with_todays_operators(data: bytes) -> bytes:
+    """Return a graph with today's bodies, that says how sure its labels are."""
     model = onnx.load_from_string(data)
+    (labels,) = (node for node in model.graph.node if node.op_type == SEGMENTATION_LABELS)
+    labels.input.append(CONFIDENCE_SIZE)
+    labels.output.append(CONFIDENCE)
+    declare_confidence(model.graph)
     del model.functions[:]
     attach_bodies(model)
     onnx.checker.check_model(model)

@@ -21,7 +21,7 @@ from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.inference.providers import ProviderLike
-from arseg_edge.runtime.inference.sessions import open_session
+from arseg_edge.runtime.inference.sessions import feeds_of, open_session
 from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.segmenter import Segmenter, Settings
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
@@ -148,7 +148,7 @@ class BundlePredictor:
             "labels_size": np.ones(2, np.int64),
         }
         try:
-            (feature,) = self._lr.run(["lr_feature"], values)
+            (feature,) = self._lr.run(["lr_feature"], feeds_of(self._lr, values))
             (labels,) = self._head.run(["labels"], {"lr_feature": feature, "labels_size": labels_size})
         except Exception as error:
             raise OperatorError(

@@ -23,25 +23,31 @@ from arseg_edge.operators import (
     VERSION,
 )
 
-# What an operator's body needs to know of the node's attributes, and the operators inside it.
-_BODIES: Mapping[str, Callable[[Mapping[str, Any]], onnx.FunctionProto]] = {
-    MOTION_WARP: lambda attributes: motion_warp_body(attributes["sampling"].decode()),
-    LOCAL_ATTENTION: lambda attributes: local_attention_body(attributes["kernel_size"]),
-    CREFF: lambda attributes: creff_body(),
-    NORMALIZE_IMAGE: lambda attributes: normalize_image_body(),
-    SEGMENTATION_LABELS: lambda attributes: segmentation_labels_body(bool(attributes.get("align_corners", 1))),
+# What an operator's body needs to know of the node's attributes and of how many outputs it has.
+_BODIES: Mapping[str, Callable[[Mapping[str, Any], int], onnx.FunctionProto]] = {
+    MOTION_WARP: lambda attributes, _: motion_warp_body(attributes["sampling"].decode()),
+    LOCAL_ATTENTION: lambda attributes, _: local_attention_body(attributes["kernel_size"]),
+    CREFF: lambda attributes, _: creff_body(),
+    NORMALIZE_IMAGE: lambda attributes, _: normalize_image_body(),
+    SEGMENTATION_LABELS: lambda attributes, outputs: segmentation_labels_body(
+        bool(attributes.get("align_corners", 1)), confidence=outputs > 1
+    ),
 }
+
+
+_Form = tuple[Mapping[str, Any], int]
+"""A node's attributes, and how many outputs it has."""
 
 
 def attach_bodies(model: onnx.ModelProto) -> None:
     """Append to ``model`` the function of every custom operator that it uses, also of those inside others.
 
-    A function's name stands for one body, so all nodes of one operator must have equal attributes.
+    A function's name stands for one body, so all nodes of one operator must have equal attributes, and as many outputs.
 
     Raises:
-        ValueError: two nodes of one operator differ in their attributes.
+        ValueError: two nodes of one operator differ in that.
     """
-    seen: dict[str, Mapping[str, Any]] = {}
+    seen: dict[str, _Form] = {}
     _attach(model, model.graph.node, {}, seen)
     if not any(opset.domain == DOMAIN for opset in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
@@ -59,7 +65,7 @@ def _attach(
     model: onnx.ModelProto,
     nodes: Iterable[onnx.NodeProto],
     outer: Mapping[str, Any],
-    seen: dict[str, Mapping[str, Any]],
+    seen: dict[str, _Form],
 ) -> None:
     for node in nodes:
         if node.domain != DOMAIN:
@@ -71,10 +77,11 @@ def _attach(
             else onnx.helper.get_attribute_value(attribute)
             for attribute in node.attribute
         }
-        if seen.setdefault(node.op_type, attributes) != attributes:
-            raise ValueError(f"{node.op_type}: {attributes} beside {seen[node.op_type]} in one model")
+        form = attributes, len(node.output)
+        if seen.setdefault(node.op_type, form) != form:
+            raise ValueError(f"{node.op_type}: {form} beside {seen[node.op_type]} in one model")
         if any(function.name == node.op_type for function in model.functions):
             continue
-        function = _BODIES[node.op_type](attributes)
+        function = _BODIES[node.op_type](*form)
         model.functions.append(function)
         _attach(model, function.node, attributes, seen)

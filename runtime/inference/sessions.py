@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from arseg_edge.errors import ArsegError, OperatorError, reason_of
 from arseg_edge.runtime.inference.providers import Provider
+
+CONFIDENCE_SIZE: Final = "confidence_size"
+"""The graphs' input of that name, int64 [2]: the labels' size, or (0, 0) where nobody asks for the confidence."""
 
 
 def open_session(
@@ -50,5 +54,9 @@ def open_session(
 
 
 def feeds_of(session: onnxruntime.InferenceSession, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return those of ``values`` that the graph takes: one of format 1 takes no sizes."""
+    """Return those of ``values`` that the graph takes: one of format 1 takes no sizes.
+
+    Where they do not say so, nobody asks for the confidence.
+    """
+    values = {CONFIDENCE_SIZE: np.zeros(2, np.int64), **values}
     return {each.name: values[each.name] for each in session.get_inputs() if each.name in values}

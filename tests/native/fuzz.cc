@@ -111,10 +111,26 @@ Outcome call(const MapAttributes& attributes, std::initializer_list<Shape> shape
       // The values of a size are read by the checks; ONNX Runtime never hands out a shape without its data.
       if (inputs.back().element == Element::kInt64 && !memory.back().bytes) return kOnlyChecked;
     }
+    if constexpr (Operator::signature.second_output) {
+      // Its size is the first output's, or nothing; any other is refused.
+      if (complete && elements(inputs[1].shape) == 2 && elements(inputs[2].shape) == 2 && chance(90)) {
+        const bool nothing = chance(20);
+        for (int i = 0; i < 2; ++i) {
+          reinterpret_cast<int64_t*>(memory[2].bytes.get())[i] = nothing ? 0 : inputs[1].integers()[i];
+        }
+      }
+    }
     const Shape output_shape = op.output_shape(inputs.data());
     if (!complete || !can_be_made(output_shape)) return kOnlyChecked;
     const Memory output(Operator::signature.output, output_shape);
-    op.compute(inputs.data(), output.bytes.get(), InlineThreads());
+    if constexpr (Operator::signature.second_output) {
+      const Shape second_shape = op.second_output_shape(inputs.data());
+      if (!can_be_made(second_shape)) return kOnlyChecked;
+      const Memory second(Operator::signature.output, second_shape);
+      op.compute(inputs.data(), output.bytes.get(), chance(80) ? second.bytes.get() : nullptr, InlineThreads());
+    } else {
+      op.compute(inputs.data(), output.bytes.get(), InlineThreads());
+    }
     return kRan;
   } catch (const Error& error) {
     if (std::strlen(error.what()) == 0) std::abort();
@@ -220,7 +236,7 @@ Outcome one_case() {
                                       shape({c, 1, 3, 3}), shape({c}), shape({classes, c, 1, 1}), shape({classes})});
     }
     case 3:
-      return call<SegmentationLabels>(attributes, {shape({n, pick(1, 20), h, w}), shape({2})});
+      return call<SegmentationLabels>(attributes, {shape({n, pick(1, 40), h, w}), shape({2}), shape({2})});
     case 4:
       return call<NormalizeImage>(attributes, {shape({n, h, w, 3}), shape({2})});
     case 5:

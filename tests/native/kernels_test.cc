@@ -209,9 +209,12 @@ void test_labels(const Sizes& s, bool align_corners, const char* level) {
   const Image logits({s.n, s.classes, s.h, s.w}, 1.0f);
   const int64_t size[2] = {s.h * kUpscale - (s.h > 1 ? 3 : 0), s.w * kUpscale};
   const SegmentationLabels op(attributes);
-  const Tensor inputs[] = {logits.tensor(), {Element::kInt64, {1, {2}}, size}};
-  std::vector<uint8_t> labels(static_cast<size_t>(elements(op.output_shape(inputs))));
-  op.compute(inputs, labels.data(), InlineThreads());
+  const Tensor inputs[] = {
+      logits.tensor(), {Element::kInt64, {1, {2}}, size}, {Element::kInt64, {1, {2}}, size}};
+  std::vector<uint8_t> labels(static_cast<size_t>(elements(op.output_shape(inputs)))), alone(labels.size());
+  std::vector<uint8_t> confidence(static_cast<size_t>(elements(op.second_output_shape(inputs))));
+  op.compute(inputs, labels.data(), confidence.data(), InlineThreads());
+  op.compute(inputs, alone.data(), nullptr, InlineThreads());
   const auto upscaled = [&](int64_t n, int64_t c, int64_t y, int64_t x) {
     return bilinear(logits, n, c, centred(y, s.h, s.h * kUpscale), centred(x, s.w, s.w * kUpscale));
   };
@@ -227,9 +230,15 @@ void test_labels(const Sizes& s, bool align_corners, const char* level) {
           (1 - fx) * upscaled(n, c, top + 1, left) + (fx > 0 ? fx * upscaled(n, c, top + 1, left + 1) : 0);
       return (1 - fy) * upper + fy * lower;
     };
-    double highest = logit(0);
+    double highest = logit(0), parts = 0;
     for (int64_t c = 1; c < s.classes; ++c) highest = std::fmax(highest, logit(c));
-    expect_near(logit(labels[static_cast<size_t>(index)]), highest, "SegmentationLabels", level, index);
+    for (int64_t c = 0; c < s.classes; ++c) parts += std::exp(logit(c) - highest);
+    const size_t pixel = static_cast<size_t>(index);
+    expect_near(logit(labels[pixel]), highest, "SegmentationLabels", level, index);
+    expect_near(alone[pixel], labels[pixel], "SegmentationLabels", level, index);
+    // Within 1 of 255.
+    const double off = std::fabs(confidence[pixel] - 255 / parts);
+    expect_near(off <= 1 ? 0 : off, 0, "SegmentationLabels' confidence", level, index);
   });
 }
 

@@ -58,6 +58,7 @@ struct SegmentationLabelsArguments {
   bool align_corners;  // of the resize after the upscale
   const float* logits;
   uint8_t* output;
+  uint8_t* confidence;  // [batch, output_height, output_width]; null: not asked for
 };
 
 struct NormalizeImageArguments {

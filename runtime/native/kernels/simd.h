@@ -49,6 +49,11 @@ inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
 
 // Whether no lane is zero, of lanes that are all ones or zero.
 inline bool all(Ints lanes) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)lanes) == 0xffff;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)lanes) == 0xff;
+#endif
   int32_t every = -1;
   for (int lane = 0; lane < kLanes; ++lane) every &= lanes[lane];
   return every != 0;
@@ -232,6 +237,27 @@ inline Floats exp_of_negative(Floats x) {
   const Floats power = (Floats)(((Words)shifted + 127u) << 23);  // 2^n: only n's low bits survive the shift
   const Floats result = p * power;
   return x < lowest ? Floats{} : result;
+}
+
+// 2^f for |f| <= 1/2 is nearly this polynomial of f.
+constexpr float kRoughExp0 = 1.0004433f, kRoughExp1 = 0.70344672f, kRoughExp2 = 0.23842498f;
+
+// The same to 1.8e-3 of the result, and no less than 2^-126; of 0 it is kRoughExp0.
+inline Floats rough_exp_of_negative(Floats x) {
+  const Floats lowest = splat(-126.0f);
+  Floats exponent = x * 1.44269504f;
+  exponent = exponent < lowest ? lowest : exponent;
+#if defined(__AVX512F__)
+  const Floats n = (Floats)_mm512_roundscale_ps((__m512)exponent, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const Floats f = exponent - n;
+  return (Floats)_mm512_scalef_ps((__m512)((f * kRoughExp2 + kRoughExp1) * f + kRoughExp0), (__m512)n);
+#else
+  const Floats rounder = splat(12582912.0f);  // as above
+  const Floats shifted = exponent + rounder;
+  const Floats f = exponent - (shifted - rounder);
+  const Floats power = (Floats)(((Words)shifted + 127u) << 23);
+  return ((f * kRoughExp2 + kRoughExp1) * f + kRoughExp0) * power;
+#endif
 }
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }

@@ -5,7 +5,12 @@
 //     Shape output_shape(const Tensor* inputs) const;         every check, before anything is allocated
 //     void compute(const Tensor* inputs, void* output, const Threads&) const;
 //
-// and throws `Error`, or std::bad_alloc, nothing else.
+// One whose signature has a second output, which a node may leave out, has
+//
+//     Shape second_output_shape(const Tensor* inputs) const;
+//     void compute(const Tensor* inputs, void* output, void* second_output, const Threads&) const;
+//
+// instead of the latter, and is given null for what is left out. An operator throws `Error`, or std::bad_alloc, nothing else.
 
 #pragma once
 
@@ -25,7 +30,9 @@ struct Signature {
   int input_count;
   Element inputs[kMaxInputs];
   Element output;
-  int same_shape_as = -1;  // the input whose type and shape the output has
+  int same_shape_as = -1;       // the input whose type and shape the output has
+  int optional_inputs = 0;      // of `input_count`, the last ones; without data where a node leaves them out
+  bool second_output = false;   // of the type of the first; a node may leave it out
 };
 
 // Bounds that keep offsets in 32 bits and scratch memory in proportion; far above what any model here uses.

@@ -53,14 +53,21 @@ class Creff {
   mutable ScratchPool scratch_;
 };
 
-// SegmentationLabels(logits float[N,n,h,w], size int64[2]) -> uint8[N,H,W]; attributes upscale,
-// align_corners.
+// SegmentationLabels(logits float[N,n,h,w], size int64[2][, confidence_size int64[2]]) -> uint8[N,H,W][, uint8[N,H,W] or
+// uint8[N,0,0]]; attributes upscale, align_corners.
 class SegmentationLabels {
  public:
-  static constexpr Signature signature{"SegmentationLabels", 2, {Element::kFloat, Element::kInt64}, Element::kUint8};
+  static constexpr Signature signature{"SegmentationLabels",
+                                       3,
+                                       {Element::kFloat, Element::kInt64, Element::kInt64},
+                                       Element::kUint8,
+                                       -1,
+                                       1,
+                                       true};
   explicit SegmentationLabels(const Attributes& attributes);
   Shape output_shape(const Tensor* inputs) const;
-  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
+  Shape second_output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* labels, void* confidence, const Threads& threads) const;
 
  private:
   const KernelSet& kernels_ = choose_kernels();

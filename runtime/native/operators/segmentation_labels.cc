@@ -26,7 +26,17 @@ Shape SegmentationLabels::output_shape(const Tensor* inputs) const {
   return {3, {logits[0], size.height, size.width}};
 }
 
-void SegmentationLabels::compute(const Tensor* inputs, void* output, const Threads& threads) const {
+Shape SegmentationLabels::second_output_shape(const Tensor* inputs) const {
+  require(inputs[2].data != nullptr, "the output confidence has no size: give the input confidence_size");
+  const Size size = size_input(inputs[1]);
+  require_shape(inputs[2], "confidence_size", {2});
+  const int64_t height = inputs[2].integers()[0], width = inputs[2].integers()[1];
+  require((height == size.height && width == size.width) || (height == 0 && width == 0), "confidence_size is [", height,
+          ", ", width, "], expected the labels' size, [", size.height, ", ", size.width, "], or [0, 0] for none");
+  return {3, {inputs[0].shape[0], height, width}};
+}
+
+void SegmentationLabels::compute(const Tensor* inputs, void* labels, void* confidence, const Threads& threads) const {
   const Shape& logits = inputs[0].shape;
   const Size size = size_input(inputs[1]);
   SegmentationLabelsArguments arguments{};
@@ -35,7 +45,9 @@ void SegmentationLabels::compute(const Tensor* inputs, void* output, const Threa
   arguments.output_height = size.height, arguments.output_width = size.width;
   arguments.upscale = upscale_, arguments.align_corners = align_corners_;
   arguments.logits = inputs[0].floats();
-  arguments.output = static_cast<uint8_t*>(output);
+  arguments.output = static_cast<uint8_t*>(labels);
+  const bool asked = confidence != nullptr && second_output_shape(inputs)[1] != 0;
+  arguments.confidence = asked ? static_cast<uint8_t*>(confidence) : nullptr;
   run_kernel(kernels_.segmentation_labels, arguments, scratch_, threads);
 }
 

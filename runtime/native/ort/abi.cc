@@ -24,6 +24,7 @@ OrtFunctions::OrtFunctions(const OrtApi* api) {
   bind(api, 86, KernelInfoGetAttribute_int64);
   bind(api, 87, KernelInfoGetAttribute_string);
   bind(api, 88, KernelContext_GetInputCount);
+  bind(api, 89, KernelContext_GetOutputCount);
   bind(api, 90, KernelContext_GetInput);
   bind(api, 91, KernelContext_GetOutput);
   bind(api, 93, ReleaseStatus);

@@ -32,7 +32,7 @@ enum ONNXTensorElementDataType {
   ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8 = 2,
   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 = 7,
 };
-enum OrtCustomOpInputOutputCharacteristic { INPUT_OUTPUT_REQUIRED = 0 };
+enum OrtCustomOpInputOutputCharacteristic { INPUT_OUTPUT_REQUIRED = 0, INPUT_OUTPUT_OPTIONAL = 1 };
 enum OrtMemType { OrtMemTypeDefault = 0 };
 
 // Opaque: its entries are reached by position, through `OrtFunctions`.
@@ -63,6 +63,7 @@ struct OrtFunctions {
   OrtStatus*(ARSEG_ORT_CALL* KernelInfoGetAttribute_string)(const OrtKernelInfo*, const char*, char*,
                                                             size_t*);                                     // 87
   OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetInputCount)(const OrtKernelContext*, size_t*);              // 88
+  OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetOutputCount)(const OrtKernelContext*, size_t*);             // 89
   OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetInput)(const OrtKernelContext*, size_t, const OrtValue**);  // 90
   OrtStatus*(ARSEG_ORT_CALL* KernelContext_GetOutput)(OrtKernelContext*, size_t, const int64_t*, size_t,
                                                       OrtValue**);                  // 91

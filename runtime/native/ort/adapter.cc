@@ -83,10 +83,13 @@ void OrtThreads::run(int64_t count, Task task, void* context) const {
 void read_inputs(const OrtFunctions& ort, const OrtKernelContext* context, const Signature& signature, Tensor* inputs) {
   size_t count = 0;
   check(ort, ort.KernelContext_GetInputCount(context, &count));
-  require(count == static_cast<size_t>(signature.input_count), count, " inputs, expected ", signature.input_count);
-  for (int i = 0; i < signature.input_count; ++i) {
+  const int required = signature.input_count - signature.optional_inputs;
+  require(count >= static_cast<size_t>(required) && count <= static_cast<size_t>(signature.input_count), count,
+          " inputs, expected ", signature.input_count);
+  for (int i = 0; i < static_cast<int>(count); ++i) {
     const OrtValue* value = nullptr;
     check(ort, ort.KernelContext_GetInput(context, static_cast<size_t>(i), &value));
+    if (value == nullptr && i >= required) continue;
     require(value != nullptr, "input ", i, " is missing");
     OrtTensorTypeAndShapeInfo* description = nullptr;
     check(ort, ort.GetTensorTypeAndShape(value, &description));
@@ -111,9 +114,16 @@ void read_inputs(const OrtFunctions& ort, const OrtKernelContext* context, const
   }
 }
 
-void* make_output(const OrtFunctions& ort, OrtKernelContext* context, const Shape& shape) {
+size_t output_count(const OrtFunctions& ort, const OrtKernelContext* context) {
+  size_t count = 0;
+  check(ort, ort.KernelContext_GetOutputCount(context, &count));
+  return count;
+}
+
+void* make_output(const OrtFunctions& ort, OrtKernelContext* context, size_t index, const Shape& shape) {
   OrtValue* value = nullptr;
-  check(ort, ort.KernelContext_GetOutput(context, 0, shape.dims, static_cast<size_t>(shape.rank), &value));
+  check(ort, ort.KernelContext_GetOutput(context, index, shape.dims, static_cast<size_t>(shape.rank), &value));
+  if (value == nullptr) return nullptr;  // left out
   void* data = nullptr;
   check(ort, ort.GetTensorMutableData(value, &data));
   return data;

@@ -41,7 +41,8 @@ class OrtThreads final : public Threads {
 void check(const OrtFunctions& ort, OrtStatus* status);
 
 void read_inputs(const OrtFunctions& ort, const OrtKernelContext* context, const Signature& signature, Tensor* inputs);
-void* make_output(const OrtFunctions& ort, OrtKernelContext* context, const Shape& shape);
+size_t output_count(const OrtFunctions& ort, const OrtKernelContext* context);
+void* make_output(const OrtFunctions& ort, OrtKernelContext* context, size_t index, const Shape& shape);
 void copy_input_shape(const OrtFunctions& ort, OrtShapeInferContext* context, int input);
 
 // Runs `action` and turns what it throws into a status that names the operator.
@@ -77,12 +78,17 @@ class Adapter final : public OrtCustomOp {
     GetInputType = [](const OrtCustomOp*, size_t i) {
       return static_cast<ONNXTensorElementDataType>(Operator::signature.inputs[i]);
     };
-    GetOutputTypeCount = [](const OrtCustomOp*) { return size_t{1}; };
+    GetOutputTypeCount = [](const OrtCustomOp*) { return size_t{Operator::signature.second_output ? 2 : 1}; };
     GetOutputType = [](const OrtCustomOp*, size_t) {
       return static_cast<ONNXTensorElementDataType>(Operator::signature.output);
     };
-    GetInputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
-    GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
+    GetInputCharacteristic = [](const OrtCustomOp*, size_t i) {
+      const int required = Operator::signature.input_count - Operator::signature.optional_inputs;
+      return i < static_cast<size_t>(required) ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+    };
+    GetOutputCharacteristic = [](const OrtCustomOp*, size_t i) {
+      return i == 0 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+    };
     GetInputMemoryType = [](const OrtCustomOp*, size_t) { return OrtMemTypeDefault; };
     GetVariadicInputMinArity = [](const OrtCustomOp*) { return 0; };
     GetVariadicInputHomogeneity = [](const OrtCustomOp*) { return 0; };
@@ -115,8 +121,16 @@ class Adapter final : public OrtCustomOp {
     return guarded(kernel.ort, Operator::signature.name, [&] {
       Tensor inputs[kMaxInputs];
       read_inputs(kernel.ort, context, Operator::signature, inputs);
-      void* const output = make_output(kernel.ort, context, kernel.op.output_shape(inputs));
-      kernel.op.compute(inputs, output, OrtThreads(kernel.ort, context));
+      void* const output = make_output(kernel.ort, context, 0, kernel.op.output_shape(inputs));
+      const OrtThreads threads(kernel.ort, context);
+      if constexpr (Operator::signature.second_output) {
+        const bool wanted = output_count(kernel.ort, context) > 1;
+        void* const second =
+            wanted ? make_output(kernel.ort, context, 1, kernel.op.second_output_shape(inputs)) : nullptr;
+        kernel.op.compute(inputs, output, second, threads);
+      } else {
+        kernel.op.compute(inputs, output, threads);
+      }
     });
   }
 
