@@ -136,6 +136,10 @@ class Result:
     along."""
     age: int = 0
     """Frames to the nearest one that a network saw and these labels draw on; 0 where it saw this one."""
+    confidence: NDArray[np.uint8] | None = None
+    """uint8 [H, W], how sure each label is: the softmax probability of its class, times 255. Moved labels carry that of
+    the frames that they draw on along, less where these do not show what this frame shows, and 0 where none does. None
+    where it was not asked for (``load(confidence=True)``)."""
 
     @property
     def time(self) -> float:

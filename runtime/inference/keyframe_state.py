@@ -15,9 +15,9 @@ class KeyframeState:
     The feature stays where the provider computed it: it is neither copied nor looked at between frames.
     """
 
-    def __init__(self, networks: Networks, *, logits: bool = False) -> None:
-        """With ``logits`` the networks are asked for theirs, too."""
-        self._networks, self._logits = networks, logits
+    def __init__(self, networks: Networks, *, logits: bool = False, confidence: bool = False) -> None:
+        """With ``logits`` the networks are asked for theirs, too, and with ``confidence`` how sure they are."""
+        self._networks, self._logits, self._confidence = networks, logits, confidence
         self._feature: onnxruntime.OrtValue | None = None
         self._size = (0, 0)
 
@@ -36,7 +36,9 @@ class KeyframeState:
         place, self._feature = self._feature, None
         if size != self._size:
             place, self._size = None, size
-        seen, self._feature = self._networks.run_keyframe(frame, labels_size, place, logits=self._logits)
+        seen, self._feature = self._networks.run_keyframe(
+            frame, labels_size, place, logits=self._logits, confidence=self._confidence
+        )
         return seen
 
     def run_nonkeyframe(self, frame: Frame, motion: Motion, labels_size: Size) -> Seen:
@@ -52,5 +54,11 @@ class KeyframeState:
         if self._feature is None and self._networks.has_lr:
             raise RuntimeError("run_nonkeyframe before run_keyframe")
         return self._networks.run_nonkeyframe(
-            frame, self._feature, motion, self._size, labels_size, logits=self._logits
+            frame,
+            self._feature,
+            motion,
+            self._size,
+            labels_size,
+            logits=self._logits,
+            confidence=self._confidence,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -23,7 +24,7 @@ from arseg_edge.manifest import Manifest
 from arseg_edge.operators import Sampling
 from arseg_edge.runtime.inference.native_operators import native_operators
 from arseg_edge.runtime.inference.providers import Provider, ProviderLike, first_that_loads
-from arseg_edge.runtime.inference.sessions import open_session
+from arseg_edge.runtime.inference.sessions import CONFIDENCE_SIZE, open_session
 from arseg_edge.runtime.labels.seen import Labels, Seen
 from arseg_edge.runtime.motion.agreement import fitting, resized
 from arseg_edge.runtime.motion.chain import Motion
@@ -37,6 +38,9 @@ NO_LR: Final = "there is no LR network beside HR: move labels along instead (bra
 
 LOGITS = "logits"
 """The graphs' output of that name, [1, classes, h, w]."""
+
+CONFIDENCE: Final = "confidence"
+"""The graphs' output of that name, uint8 [1, H, W]."""
 
 
 class OldFormatWarning(UserWarning):
@@ -67,6 +71,10 @@ class Networks:
         self._sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession | None] | None
         self._sessions = keyframe, nonkeyframe
         self._warned = False
+        opened = [each for each in (keyframe, nonkeyframe) if each is not None]
+        takes = [any(each.name == CONFIDENCE_SIZE for each in session.get_inputs()) for session in opened]
+        self.gives_confidence = all(takes)
+        """Whether the graphs say how sure their labels are."""
 
     @property
     def has_lr(self) -> bool:
@@ -84,11 +92,17 @@ class Networks:
         return lr_size(*frame_size, self.scale)
 
     def run_keyframe(
-        self, frame: Frame, labels_size: Size, place: onnxruntime.OrtValue | None = None, *, logits: bool = False
+        self,
+        frame: Frame,
+        labels_size: Size,
+        place: onnxruntime.OrtValue | None = None,
+        *,
+        logits: bool = False,
+        confidence: bool = False,
     ) -> tuple[Seen, onnxruntime.OrtValue | None]:
         """Return the labels, uint8 of ``labels_size``, and the feature of ``frame`` uint8 [H, W, 3].
 
-        With ``logits`` they come too, where the bundle gives them. The feature, which only LR needs, is None where
+        With ``logits`` they come too, where the bundle gives them; the same holds for ``confidence``. The feature, which only LR needs, is None where
         there is no LR. It stays where the provider computed it: in ``place``, if that is given, which is the feature of
         another frame of this size that is needed no longer.
 
@@ -104,16 +118,18 @@ class Networks:
             binding.bind_cpu_input("frame", batch)
             if self._sized:
                 binding.bind_cpu_input("labels_size", size)
-            labels = _bind_labels(binding, labels_size if self._sized else frame.shape[:2])
+            labels = _bind_bytes(binding, "labels", labels_size if self._sized else frame.shape[:2])
             if self.has_lr and place is None:
                 binding.bind_output("feature", self.provider.device, self.provider.device_id)
             elif self.has_lr:
                 binding.bind_ortvalue_output("feature", place)
             if logits := logits and self._gives_logits:
                 binding.bind_output(LOGITS, "cpu")
+            asked = self._ask_confidence(binding, labels_size, confidence)
             session.run_with_iobinding(binding)
         outputs = binding.get_outputs()
-        seen = Seen(self._enlarged(labels, labels_size), _logits(outputs[-1]) if logits else None)
+        found = _logits(outputs[2 if self.has_lr else 1]) if logits else None
+        seen = Seen(self._enlarged(labels, labels_size), found, asked.confidence)
         return seen, outputs[1] if self.has_lr else None
 
     def run_nonkeyframe(
@@ -125,6 +141,7 @@ class Networks:
         labels_size: Size,
         *,
         logits: bool = False,
+        confidence: bool = False,
     ) -> Seen:
         """Return the labels, uint8 of ``labels_size``, of a frame after a keyframe.
 
@@ -135,6 +152,7 @@ class Networks:
             frame_size: the (H, W) that the keyframe's network ran at.
             labels_size: (height, width).
             logits: give them too, where the bundle does.
+            confidence: the same.
 
         Raises: as ``run_keyframe``, and UsageError where there is no LR network.
         """
@@ -150,11 +168,21 @@ class Networks:
             binding.bind_cpu_input("motion", motions)
             for name, size in sizes.items():
                 binding.bind_cpu_input(name, size)
-            labels = _bind_labels(binding, labels_size if self._sized else frame_size)
+            labels = _bind_bytes(binding, "labels", labels_size if self._sized else frame_size)
             if logits := logits and self._gives_logits:
                 binding.bind_output(LOGITS, "cpu")
+            asked = self._ask_confidence(binding, labels_size, confidence)
             session.run_with_iobinding(binding)
-        return Seen(self._enlarged(labels, labels_size), _logits(binding.get_outputs()[1]) if logits else None)
+        found = _logits(binding.get_outputs()[1]) if logits else None
+        return Seen(self._enlarged(labels, labels_size), found, asked.confidence)
+
+    def _ask_confidence(self, binding: onnxruntime.IOBinding, labels_size: Size, wanted: bool) -> _Asked:
+        """Bind what is asked for, where the graph can be asked."""
+        if not self.gives_confidence:
+            return _Asked(None, None)
+        size = _size(labels_size if wanted else (0, 0))
+        binding.bind_cpu_input(CONFIDENCE_SIZE, size)
+        return _Asked(size, _bind_bytes(binding, CONFIDENCE, labels_size) if wanted else None)
 
     def close(self) -> None:
         """Let go of the sessions, and with them of their memory; safe to call twice."""
@@ -238,11 +266,19 @@ def _size(size: Size) -> NDArray[np.int64]:
     return np.array(size, np.int64)
 
 
-def _bind_labels(binding: onnxruntime.IOBinding, size: Sequence[int]) -> Labels:
-    """Let the labels be written straight into the array that is returned."""
-    labels = np.empty((1, *size), np.uint8)
-    binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
-    first: Labels = labels[0]
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is bound for the confidence, and must outlive the run."""
+
+    size: NDArray[np.int64] | None
+    confidence: NDArray[np.uint8] | None
+
+
+def _bind_bytes(binding: onnxruntime.IOBinding, name: str, size: Sequence[int]) -> NDArray[np.uint8]:
+    """Let an output be written straight into the array [H, W] that is returned."""
+    values = np.empty((1, *size), np.uint8)
+    binding.bind_output(name, "cpu", 0, np.uint8, values.shape, values.ctypes.data)
+    first: NDArray[np.uint8] = values[0]
     return first
 
 

@@ -5,6 +5,10 @@ it, and a weight for each block that says how well it shows what the frame shows
 at its place in the sources. Where these disagree, at the edges of things and where something was covered, the logits
 at those places are added by weight, and the largest sum gives the label; of bundles without logits the weights alone
 decide.
+
+How sure a moved label is, is the mean, by weight, of how sure the sources are that say the same at that place, those that
+say something else counting as 0; times how well the frame is shown by the source that shows it best. So it is at most what
+the sources said, less where they disagree, and 0 where none shows what the frame shows.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from arseg_edge.runtime.labels.seen import Labels, Seen
+from arseg_edge.runtime.labels.seen import Confidence, Labels, Seen
 from arseg_edge.runtime.motion.vectors import BLOCK
 from arseg_edge.runtime.native import library
 
@@ -69,6 +73,9 @@ class Moved:
     """float32 [rows, columns, 2], (dx, dy) in blocks of 8x8 pixels, from the frame to the one that was seen."""
     weight: Floats
     """float32 [rows, columns], none below 0."""
+    shown: Floats | None = None
+    """float32 [rows, columns], 0 to 1: how well the frame that was seen shows what the frame shows; for the confidence
+    alone. None: all of it."""
 
 
 def moved_labels(sources: Sequence[Moved], classes: int, place: LogitsPlace | None) -> Labels:
@@ -80,25 +87,43 @@ def moved_labels(sources: Sequence[Moved], classes: int, place: LogitsPlace | No
         place: where a pixel lies in the logits; None to leave logits aside.
     """
     output = np.empty_like(sources[0].seen.labels)
-    with_logits = place is not None and all(source.seen.logits is not None for source in sources)
-    if not _natively(sources, classes, place if with_logits else None, output):
-        _in_numpy(sources, classes, place if with_logits else None, output)
+    _move(sources, classes, place, output, None)
     return output
 
 
-def _in_numpy(sources: Sequence[Moved], classes: int, place: LogitsPlace | None, output: Labels) -> None:
+def moved_confidence(
+    sources: Sequence[Moved], classes: int, place: LogitsPlace | None
+) -> tuple[Labels, Confidence | None]:
+    """Return the same, and how sure the labels are, uint8 [H, W]; None where one of the sources does not say it."""
+    output = np.empty_like(sources[0].seen.labels)
+    sure = np.empty_like(output) if all(source.seen.confidence is not None for source in sources) else None
+    _move(sources, classes, place, output, sure)
+    return output, sure
+
+
+def _move(
+    sources: Sequence[Moved], classes: int, place: LogitsPlace | None, output: Labels, sure: Confidence | None
+) -> None:
+    if not all(source.seen.logits is not None for source in sources):
+        place = None
+    if not _natively(sources, classes, place, output, sure):
+        _in_numpy(sources, classes, place, output, sure)
+
+
+def _in_numpy(
+    sources: Sequence[Moved], classes: int, place: LogitsPlace | None, output: Labels, sure: Confidence | None = None
+) -> None:
     height, width = output.shape
     steps = [_spread(source.motion, height, width) for source in sources]
     rows, columns = np.indices((height, width))
-    found = np.stack(
-        [
-            source.seen.labels[
-                np.clip(rows + np.rint(step[..., 1]).astype(np.int64), 0, height - 1),
-                np.clip(columns + np.rint(step[..., 0]).astype(np.int64), 0, width - 1),
-            ]
-            for source, step in zip(sources, steps, strict=True)
-        ]
-    )
+    there = [
+        (
+            np.clip(rows + np.rint(step[..., 1]).astype(np.int64), 0, height - 1),
+            np.clip(columns + np.rint(step[..., 0]).astype(np.int64), 0, width - 1),
+        )
+        for step in steps
+    ]
+    found = np.stack([source.seen.labels[at] for source, at in zip(sources, there, strict=True)])
     output[:] = found[0]
     y, x = np.nonzero((found != found[0]).any(axis=0))
     sums = np.zeros((len(y), classes), np.float32)
@@ -110,10 +135,27 @@ def _in_numpy(sources: Sequence[Moved], classes: int, place: LogitsPlace | None,
             np.add.at(sums, (np.arange(len(y)), labels[y, x]), weights)
             continue
         assert source.seen.logits is not None
-        there = np.asarray(np.stack([x, y], axis=-1) + step[y, x], np.float32)
-        there = there * np.array(place.scale, np.float32) + np.array(place.offset, np.float32)
-        sums += weights[:, None] * _bilinear(source.seen.logits, there)
+        cells = np.asarray(np.stack([x, y], axis=-1) + step[y, x], np.float32)
+        cells = cells * np.array(place.scale, np.float32) + np.array(place.offset, np.float32)
+        sums += weights[:, None] * _bilinear(source.seen.logits, cells)
     output[y, x] = sums.argmax(axis=1)
+    if sure is None:
+        return
+    total = np.zeros((height, width), np.float32)
+    for source, labels, at, factor in zip(sources, found, there, _factors(sources), strict=True):
+        assert source.seen.confidence is not None
+        agreed = np.where(labels == output, source.seen.confidence[at], np.uint8(0)).astype(np.float32)
+        total += agreed * factor[rows // BLOCK, columns // BLOCK]
+    sure[:] = (np.clip(total, 0, 255) + np.float32(0.5)).astype(np.uint8)
+
+
+def _factors(sources: Sequence[Moved]) -> list[Floats]:
+    """How much of a source's confidence counts, [rows, columns]."""
+    weights = np.stack([source.weight for source in sources])
+    shown = [np.ones_like(each.weight) if each.shown is None else each.shown for each in sources]
+    whole = weights.sum(axis=0, dtype=np.float32)
+    scale = np.divide(np.max(shown, axis=0), whole, out=np.zeros_like(whole), where=whole > 0)
+    return [np.asarray(weight * scale, np.float32) for weight in weights]
 
 
 def _spread(motion: Floats, height: int, width: int) -> Floats:
@@ -141,7 +183,10 @@ def _bilinear(field: Floats, places: Floats) -> Floats:
 class _Source(ctypes.Structure):
     """``MovedLabelsSource`` of ``runtime/native/kernels/kernels.h``."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("labels", "uniform", "logits", "motion", "weight")]
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("labels", "uniform", "logits", "motion", "weight", "confidence", "unsure", "factor")
+    ]
 
 
 class _Arguments(ctypes.Structure):
@@ -153,10 +198,13 @@ class _Arguments(ctypes.Structure):
         *((name, ctypes.c_float) for name in ("scale_x", "offset_x", "scale_y", "offset_y")),
         ("source", _Source * MOST_SOURCES),
         ("output", ctypes.c_void_p),
+        ("confidence", ctypes.c_void_p),
     ]
 
 
-def _natively(sources: Sequence[Moved], classes: int, place: LogitsPlace | None, output: Labels) -> bool:
+def _natively(
+    sources: Sequence[Moved], classes: int, place: LogitsPlace | None, output: Labels, sure: Confidence | None = None
+) -> bool:
     """Whether ``output`` was written: the library must be there, and the arrays of the form that it takes."""
     function = _function()
     blocks = sources[0].weight.shape
@@ -167,8 +215,14 @@ def _natively(sources: Sequence[Moved], classes: int, place: LogitsPlace | None,
     if place is not None and logits is not None:
         arguments.with_logits, (arguments.logits_height, arguments.logits_width) = 1, logits.shape[:2]
         (arguments.scale_x, arguments.scale_y), (arguments.offset_x, arguments.offset_y) = place.scale, place.offset
-    for index, source in enumerate(sources):
-        arrays = source.seen.labels, source.seen.uniform, source.seen.logits, source.motion, source.weight
+    factors: Sequence[Floats | None] = [None] * len(sources)
+    if sure is not None:
+        factors = _factors(sources)
+        arguments.confidence = sure.ctypes.data
+    for index, (source, factor) in enumerate(zip(sources, factors, strict=True)):
+        seen = source.seen
+        arrays = [seen.labels, seen.uniform, seen.logits, source.motion, source.weight]
+        arrays += [None] * 3 if factor is None else [seen.confidence, seen.unsure, factor]
         arguments.source[index] = _Source(*(None if each is None else each.ctypes.data for each in arrays))
     arguments.output = output.ctypes.data
     return bool(function(ctypes.byref(arguments)))
@@ -181,6 +235,8 @@ def _fits(source: Moved, size: tuple[int, ...], blocks: tuple[int, ...], classes
         and _is(source.motion, np.float32, (*blocks, 2))
         and _is(source.weight, np.float32, blocks)
         and (logits is None or _is(logits, np.float32, (*logits.shape[:2], classes)))
+        and (source.seen.confidence is None or _is(source.seen.confidence, np.uint8, size))
+        and (source.shown is None or _is(source.shown, np.float32, blocks))
     )
 
 

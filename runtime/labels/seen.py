@@ -13,6 +13,9 @@ from arseg_edge.runtime.labels.uniform import uniform_labels
 Labels = npt.NDArray[np.uint8]
 """[H, W]."""
 
+Confidence = npt.NDArray[np.uint8]
+"""[H, W]: how sure each label is, 255 for all of the softmax."""
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -22,8 +25,17 @@ class Seen:
     """uint8 [H, W]."""
     logits: npt.NDArray[np.float32] | None
     """float32 [h, w, classes]; None where nobody asked for them, or the bundle gives none."""
+    confidence: Confidence | None = None
+    """uint8 [H, W]; None where nobody asked for it."""
 
     @cached_property
     def uniform(self) -> npt.NDArray[np.uint8]:
         """Where ``labels`` are all the same (``uniform_labels``), found when first asked for."""
         return uniform_labels(self.labels)
+
+    @cached_property
+    def unsure(self) -> npt.NDArray[np.uint8] | None:
+        """0 where all of ``confidence`` is 255, on the grid of ``uniform``; None without it."""
+        if self.confidence is None:
+            return None
+        return uniform_labels((self.confidence != 255).view(np.uint8))

@@ -6,6 +6,6 @@
 
 namespace arseg {
 
-constexpr int kInterface = 5;
+constexpr int kInterface = 6;
 
 }  // namespace arseg

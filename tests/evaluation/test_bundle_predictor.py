@@ -104,7 +104,9 @@ def size_of(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def run(model: bytes, outputs: list[str], **inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    found: list[NDArray[np.float32]] = session.run(outputs, inputs)
+    takes = [each.name for each in session.get_inputs()]
+    nobody = {name: np.zeros(2, np.int64) for name in ("confidence_size",) if name in takes}
+    found: list[NDArray[np.float32]] = session.run(outputs, {**inputs, **nobody})
     return found
 
 

@@ -182,16 +182,18 @@ def test_graphs_take_bytes_and_give_bytes(two_scales: Bundle) -> None:
     assert {each.name: shape_of(each) for each in key.input} == {
         "frame": [1, "height", "width", 3],
         "labels_size": [2],
+        "confidence_size": [2],
     }
-    assert [each.name for each in key.output] == ["labels", "feature", "logits"]
+    assert [each.name for each in key.output] == ["labels", "feature", "logits", "confidence"]
     assert {each.name: shape_of(each) for each in other.input} == {
         "frame": [1, "picture_height", "picture_width", 3],
         "keyframe_feature": [1, 8, "feature_height", "feature_width"],
         "motion": [1, "motion_height", "motion_width", 2],
         "frame_size": [2],
         "labels_size": [2],
+        "confidence_size": [2],
     }
-    assert [each.name for each in other.output] == ["labels", "logits", "lr_feature"]
+    assert [each.name for each in other.output] == ["labels", "logits", "lr_feature", "confidence"]
     assert {each.name: shape_of(each) for each in head.input} == {
         "lr_feature": [1, 8, "lr_feature_height", "lr_feature_width"],
         "labels_size": [2],
@@ -199,9 +201,11 @@ def test_graphs_take_bytes_and_give_bytes(two_scales: Bundle) -> None:
     assert [each.name for each in head.output] == ["labels"]
     assert [node.op_type for node in head.node] == ["Conv", "SegmentationLabels"]
     assert shape_of(key.output[0]) == shape_of(other.output[0]) == [1, "labels_height", "labels_width"]
-    for value in (key.input[1], *other.input[3:]):
+    for graph in (key, other):
+        assert shape_of(graph.output[-1]) == [1, "confidence_height", "confidence_width"]
+    for value in (*key.input[1:], *other.input[3:]):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.INT64
-    for value in (key.input[0], key.output[0], other.input[0], other.output[0]):
+    for value in (key.input[0], key.output[0], key.output[-1], other.input[0], other.output[0], other.output[-1]):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
@@ -279,6 +283,7 @@ def test_picture_of_the_lr_branchs_size_is_taken_as_it_is(two_scales: Bundle, lr
         "motion": np.zeros((1, height, width, 2), np.float32),
         "frame_size": np.array([height, width]),
         "labels_size": np.array([height, width]),
+        "confidence_size": np.zeros(2, np.int64),
     }
     labels, found = session.run(["labels", "lr_feature"], feeds)
     assert labels.shape == (1, height, width)
@@ -300,6 +305,7 @@ def test_motion_on_any_grid_is_in_its_cells(two_scales: Bundle) -> None:
         "keyframe_feature": random.standard_normal((1, 8, 16, 24), np.float32),
         "frame_size": np.array(SIZE),
         "labels_size": np.array(labels_size),
+        "confidence_size": np.zeros(2, np.int64),
     }
     found = []
     for rows, columns in (SIZE, (16, 24), (5, 40)):
@@ -467,6 +473,7 @@ random = numpy.random.default_rng(0)
     "motion": random.standard_normal((1, 720, 960, 2), numpy.float32),
     "frame_size": numpy.array([720, 960]),
     "labels_size": numpy.array([720, 960]),
+    "confidence_size": numpy.zeros(2, numpy.int64),
 })
 assert labels.shape == (1, 720, 960)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -23,6 +23,7 @@ from arseg_edge.runtime import native
 ERROR = 1e-4
 LABELS = 0.999
 NONKEYFRAME = "nonkeyframe.onnx"
+NOTHING = np.zeros(2, np.int64)
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Open = Callable[[bytes], onnxruntime.InferenceSession]
@@ -108,13 +109,13 @@ def final_logits(family: str, logits: np.ndarray[Any, Any], size: Sequence[int])
 
 def feeds_of(expected: Arrays, keyframe_feature: np.ndarray[Any, Any]) -> Arrays:
     image, motion = expected["image"][None], expected["motion"][None]
-    sizes = {"frame_size": size_of(image[0]), "labels_size": size_of(image[0])}
+    sizes = {"frame_size": size_of(image[0]), "labels_size": size_of(image[0]), "confidence_size": NOTHING}
     return {"frame": image, "keyframe_feature": keyframe_feature, "motion": motion, **sizes}
 
 
 def keyframe_feeds(expected: Arrays) -> Arrays:
     image = expected["key_image"]
-    return {"frame": image[None], "labels_size": size_of(image)}
+    return {"frame": image[None], "labels_size": size_of(image), "confidence_size": NOTHING}
 
 
 def size_of(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -44,6 +44,7 @@ def test_a_model_that_ends_at_an_inner_value(tiny_bundle: Path) -> None:
         "motion": np.zeros((1, 64, 96, 2), np.float32),
         "frame_size": np.array([64, 96]),
         "labels_size": np.array([64, 96]),
+        "confidence_size": np.zeros(2, np.int64),
     }
     (found,) = session(short).run(None, inputs)
     (expected,) = session(model).run(["lr_feature"], inputs)

@@ -17,11 +17,14 @@ import golden
 import numpy as np
 import onnx
 import pytest
+import torch
 from environments import build_wheel, make_environment, run_in
 
 from arseg_edge.bundle import GOLDEN, KEYFRAME, Bundle, read_bundle
 from arseg_edge.demo import demo_bundle
+from arseg_edge.export.operators.segmentation_labels import resize_logits
 from arseg_edge.golden import read_golden
+from arseg_edge.manifest import LabelRule
 
 pytestmark = pytest.mark.long
 
@@ -129,11 +132,24 @@ def test_onnxruntime_web(node_modules: Path, bundle_of: Callable[[str], Bundle],
         for index, expected in clip.expected[member].items():
             values |= {"frame": clip.frames[index : index + 1], "motion": clip.motion[index : index + 1]}
             values["labels_size"] = np.array(expected.labels.shape, np.int64)
+            values["confidence_size"] = values["labels_size"]
             found = run_in_node(node_modules, tmp_path / member, {each: values[each] for each in inputs})
             if member == KEYFRAME and index == 0:
                 values["keyframe_feature"] = found["feature"]
             equal[f"{member} {index}"] = float(np.mean(found["labels"][0] == expected.labels))
+            rule = bundle.manifest.label_rule
+            assert rule is not None
+            share = share_of(found["logits"], expected.labels.shape, rule)
+            assert np.abs(found["confidence"][0] - share).max() <= 1
     assert_equal_labels(f"{family}, web", equal)
+
+
+def share_of(logits: np.ndarray[Any, Any], size: tuple[int, ...], rule: LabelRule) -> np.ndarray[Any, Any]:
+    """The confidence by PyTorch, before it is rounded."""
+    full = resize_logits(
+        torch.from_numpy(logits), (size[0], size[1]), upscale=rule.upscale, align_corners=rule.align_corners
+    )
+    return np.asarray(255 * full.softmax(dim=1).amax(dim=1)[0].numpy())
 
 
 def run_in_node(folder: Path, model: Path, inputs: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:

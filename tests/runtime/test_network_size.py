@@ -48,9 +48,10 @@ def logits_of(path: Path, picture: Image, other: Image, motion: npt.NDArray[np.f
         onnxruntime.InferenceSession(bundle.read(name), providers=["CPUExecutionProvider"])
         for name in (KEYFRAME, "nonkeyframe.onnx")
     ]
-    feature, hr = sessions[0].run(["feature", "logits"], {"frame": picture[None], "labels_size": size})
+    sizes = {"labels_size": size, "confidence_size": np.zeros(2, np.int64)}
+    feature, hr = sessions[0].run(["feature", "logits"], {"frame": picture[None], **sizes})
     inputs = {"frame": other[None], "keyframe_feature": feature, "motion": motion[None]}
-    (lr,) = sessions[1].run(["logits"], {**inputs, "frame_size": size, "labels_size": size})
+    (lr,) = sessions[1].run(["logits"], {**inputs, "frame_size": size, **sizes})
     return [hr[0], lr[0]]
 
 

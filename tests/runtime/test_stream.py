@@ -128,12 +128,13 @@ def test_labels_are_those_of_the_bare_graphs(
         assert result.speed.native is native
         assert result.speed.provider == "CPUExecutionProvider"
         size = np.array(frame.rgb.shape[:2])
+        sizes = {"labels_size": size, "confidence_size": np.zeros(2, np.int64)}
         if frame.motion is None:
-            inputs = {"frame": frame.rgb[None], "labels_size": size}
+            inputs = {"frame": frame.rgb[None], **sizes}
             labels, feature = sessions["keyframe.onnx"].run(["labels", "feature"], inputs)
         else:
             inputs = {"frame": frame.rgb[None], "keyframe_feature": feature, "motion": frame.motion[None]}
-            inputs |= {"frame_size": size, "labels_size": size}
+            inputs |= {"frame_size": size, **sizes}
             (labels,) = sessions["nonkeyframe.onnx"].run(["labels"], inputs)
         np.testing.assert_array_equal(result.labels, labels[0])
 

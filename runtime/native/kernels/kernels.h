@@ -79,6 +79,10 @@ struct MovedLabelsSource {
   const float* logits;     // [logits_height, logits_width, classes]; null without them
   const float* motion;     // [rows, columns, 2], (dx, dy) in blocks
   const float* weight;     // [rows, columns]
+  // With confidence:
+  const uint8_t* confidence;  // [height, width]
+  const uint8_t* unsure;      // [rows, columns], as `uniform_labels` makes it of where confidence is not 255; null: unknown
+  const float* factor;        // [rows, columns], 0 to 1: how much of the confidence counts
 };
 
 struct MovedLabelsArguments {
@@ -89,6 +93,7 @@ struct MovedLabelsArguments {
   float logits_scale_x, logits_offset_x, logits_scale_y, logits_offset_y;  // from a pixel to its place in the logits
   MovedLabelsSource source[kMostMovedSources];
   uint8_t* output;
+  uint8_t* confidence;  // null: not asked for
 };
 
 struct BlockLumaArguments {

@@ -74,19 +74,22 @@ inline void set_end(const float* upper, const float* lower, int side, Ends& ends
   ends.near = ends.near && is_near(upper) && is_near(lower);
 }
 
-// The labels of a segment's eight pixels, the first of which is x; of those outside the picture, of its border.
-inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* labels, const Segment& segment, int64_t y,
-                        int64_t x) {
+// Where a segment's eight pixels, the first of which is x, lie in a source; those outside the picture, on its border.
+inline Places places_of(const MovedLabelsArguments& a, const Segment& segment, int64_t y, int64_t x) {
   const int32_t width = static_cast<int32_t>(a.width), height = static_cast<int32_t>(a.height);
   const Places rows = inside(whole(segment.down) + static_cast<int32_t>(y), height - 1);
   const Places columns = inside(whole(segment.right) + kLanesOfSegment + static_cast<int32_t>(x), width - 1);
-  const Places places = rows * width + columns;
+  return rows * width + columns;
+}
+
+// What a map of the picture's size has there.
+inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* map, Places places) {
 #if defined(__AVX2__)
   // Four bytes each, the last of which must not lie behind the picture.
-  const int32_t last = width * height - 4;
+  const int32_t last = static_cast<int32_t>(a.width * a.height) - 4;
   if (last >= 0) {
     const Places from = places < last ? places : Places{} + last;
-    const __m256i words = _mm256_i32gather_epi32(reinterpret_cast<const int*>(labels), (__m256i)from, 1);
+    const __m256i words = _mm256_i32gather_epi32(reinterpret_cast<const int*>(map), (__m256i)from, 1);
     const __m256i bytes =
         _mm256_and_si256(_mm256_srlv_epi32(words, (__m256i)((places - from) << 3)), _mm256_set1_epi32(255));
     const __m128i pairs = _mm_packs_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
@@ -96,10 +99,31 @@ inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* labels, co
   }
 #endif
   uint8_t bytes[kBlock];
-  for (int64_t i = 0; i < kBlock; ++i) bytes[i] = labels[places[i]];
+  for (int64_t i = 0; i < kBlock; ++i) bytes[i] = map[places[i]];
   uint64_t found;
   __builtin_memcpy(&found, bytes, kBlock);
   return found;
+}
+
+typedef uint8_t SegmentBytes __attribute__((vector_size(kBlock)));
+
+inline SegmentBytes bytes_of(uint64_t eight) {
+  SegmentBytes bytes;
+  __builtin_memcpy(&bytes, &eight, kBlock);
+  return bytes;
+}
+
+// What stands in the row of blocks at `row` for each pixel of a segment that begins at x, in the middle of a block.
+inline Pixels of_blocks(const MovedLabelsArguments& a, const float* row, int64_t x) {
+  const float left = row[clamp(x / kBlock, 0, a.columns - 1)];
+  const float right = row[clamp((x + kBlock / 2) / kBlock, 0, a.columns - 1)];
+  return kLanesOfSegment < static_cast<int32_t>(kBlock / 2) ? Pixels{} + left : Pixels{} + right;
+}
+
+// Bytes of what is 0 or more.
+inline SegmentBytes rounded(Pixels values) {
+  values = values < 255 ? values : Pixels{} + 255;
+  return __builtin_convertvector(__builtin_convertvector(values + 0.5f, Places), SegmentBytes);
 }
 
 // Where a segment's pixels lie in a source's logits: the first float of the upper left of four cells, the way to the
@@ -127,11 +151,7 @@ Cells cells_of(const MovedLabelsArguments& a, const float* weights, const Segmen
   cells.down = row < static_cast<int32_t>(a.logits_height - 1) ? Places{} + width * classes : Places{};
   const Pixels share_x = right - __builtin_convertvector(column, Pixels);
   const Pixels share_y = down - __builtin_convertvector(row, Pixels);
-  // From the middle of a segment on it is the next block's.
-  const float left_weight = weights[clamp(x / kBlock, 0, a.columns - 1)];
-  const float right_weight = weights[clamp((x + kBlock / 2) / kBlock, 0, a.columns - 1)];
-  const Pixels weight = kLanesOfSegment < static_cast<int32_t>(kBlock / 2) ? Pixels{} + left_weight
-                                                                           : Pixels{} + right_weight;
+  const Pixels weight = of_blocks(a, weights, x);
   cells.shares[0] = weight * (1 - share_y) * (1 - share_x);
   cells.shares[1] = weight * (1 - share_y) * share_x;
   cells.shares[2] = weight * share_y * (1 - share_x);
@@ -198,11 +218,22 @@ struct Square {
   int64_t first_row, last_row;
 };
 
+inline void write_segment(const MovedLabelsArguments& a, uint8_t* map, const Square& square, int64_t y,
+                          SegmentBytes values) {
+  uint8_t* const to = map + y * a.width + square.x;
+  if (square.end - square.begin == kBlock) {
+    __builtin_memcpy(to, &values, kBlock);
+  } else {
+    for (int64_t i = square.begin; i < square.end; ++i) to[i] = values[i];
+  }
+}
+
 void decide_square(const MovedLabelsArguments& a, const Square& square) {
   const int64_t left = clamp(square.index - 1, 0, a.columns - 1), right = clamp(square.index, 0, a.columns - 1);
   const int64_t top = clamp((square.y + kBlock / 2) / kBlock - 1, 0, a.rows - 1);
   const int64_t bottom = clamp((square.y + kBlock / 2) / kBlock, 0, a.rows - 1);
   Ends ends[kMostMovedSources];
+  Places places[kMostMovedSources][kBlock];
   uint64_t found[kMostMovedSources][kBlock];
   for (int64_t k = 0; k < a.sources; ++k) {
     const float* const upper = a.source[k].motion + 2 * top * a.columns;
@@ -211,7 +242,8 @@ void decide_square(const MovedLabelsArguments& a, const Square& square) {
     set_end(upper + 2 * left, lower + 2 * left, 0, ends[k]);
     set_end(upper + 2 * right, lower + 2 * right, 1, ends[k]);
     for (int64_t row = 0; row < kBlock; ++row) {
-      found[k][row] = look_up(a, a.source[k].labels, ends[k].row(row), square.y + row, square.x);
+      places[k][row] = places_of(a, ends[k].row(row), square.y + row, square.x);
+      found[k][row] = look_up(a, a.source[k].labels, places[k][row]);
     }
   }
   for (int64_t y = square.first_row; y < square.last_row; ++y) {
@@ -220,8 +252,8 @@ void decide_square(const MovedLabelsArguments& a, const Square& square) {
     for (int64_t k = 1; k < a.sources; ++k) apart |= found[k][row] ^ found[0][row];
     uint8_t labels[kMostMovedSources][kBlock];
     for (int64_t k = 0; k < a.sources; ++k) __builtin_memcpy(labels[k], &found[k][row], kBlock);
+    const int64_t block_row = smaller(y / kBlock, a.rows - 1) * a.columns;
     if (apart != 0) {
-      const int64_t block_row = smaller(y / kBlock, a.rows - 1) * a.columns;
       uint8_t differs[kBlock];
       __builtin_memcpy(differs, &apart, kBlock);
       Cells cells[kMostMovedSources];
@@ -234,12 +266,37 @@ void decide_square(const MovedLabelsArguments& a, const Square& square) {
         labels[0][i] = static_cast<uint8_t>(a.with_logits ? by_logits(a, cells, i) : by_weights(a, labels, block, i));
       }
     }
-    uint8_t* const output = a.output + y * a.width + square.x;
-    if (square.end - square.begin == kBlock) {
-      __builtin_memcpy(output, labels[0], kBlock);
-    } else {
-      for (int64_t i = square.begin; i < square.end; ++i) output[i] = labels[0][i];
+    SegmentBytes chosen;
+    __builtin_memcpy(&chosen, labels[0], kBlock);
+    write_segment(a, a.output, square, y, chosen);
+    if (a.confidence == nullptr) continue;
+    // Those count that found the same.
+    Pixels sure = {};
+    for (int64_t k = 0; k < a.sources; ++k) {
+      const SegmentBytes same = (SegmentBytes)(bytes_of(found[k][row]) == chosen);
+      const SegmentBytes agreed = bytes_of(look_up(a, a.source[k].confidence, places[k][row])) & same;
+      sure += __builtin_convertvector(agreed, Pixels) * of_blocks(a, a.source[k].factor + block_row, square.x);
     }
+    write_segment(a, a.confidence, square, y, rounded(sure));
+  }
+}
+
+// A square that has one label, of which all sources are sure.
+void fill_square(const MovedLabelsArguments& a, const Square& square, uint8_t label) {
+  const SegmentBytes labels = SegmentBytes{} + label;
+  SegmentBytes sure = {};
+  int64_t known = -1;
+  for (int64_t y = square.first_row; y < square.last_row; ++y) {
+    write_segment(a, a.output, square, y, labels);
+    if (a.confidence == nullptr) continue;
+    const int64_t block_row = smaller(y / kBlock, a.rows - 1) * a.columns;
+    if (block_row != known) {
+      Pixels factor = {};
+      for (int64_t k = 0; k < a.sources; ++k) factor += of_blocks(a, a.source[k].factor + block_row, square.x);
+      sure = rounded(255 * factor);
+      known = block_row;
+    }
+    write_segment(a, a.confidence, square, y, sure);
   }
 }
 
@@ -348,18 +405,15 @@ void run(const MovedLabelsArguments& a, int64_t task, void* scratch) {
     for (int64_t k = 1; k < a.sources && label != kMixedLabels; ++k) {
       if (label_within(a, a.source[k].uniform, reach[k], square.index) != label) label = kMixedLabels;
     }
+    for (int64_t k = 0; k < a.sources && label != kMixedLabels && a.confidence != nullptr; ++k) {
+      const uint8_t* const unsure = a.source[k].unsure;
+      if (unsure == nullptr || label_within(a, unsure, reach[k], square.index) != 0) label = kMixedLabels;
+    }
     if (label == kMixedLabels) {
       decide_square(a, square);
       continue;
     }
-    for (int64_t y = square.first_row; y < square.last_row; ++y) {
-      uint8_t* const output = a.output + y * a.width + square.x;
-      if (square.end - square.begin == kBlock) {
-        __builtin_memset(output, label, kBlock);
-      } else {
-        for (int64_t i = square.begin; i < square.end; ++i) output[i] = label;
-      }
-    }
+    fill_square(a, square, label);
   }
 }
 

@@ -26,6 +26,7 @@ bool fits(const MovedLabelsArguments& a) {
     const MovedLabelsSource& source = a.source[k];
     if (source.labels == nullptr || source.motion == nullptr || source.weight == nullptr) return false;
     if (a.with_logits && source.logits == nullptr) return false;
+    if (a.confidence != nullptr && (source.confidence == nullptr || source.factor == nullptr)) return false;
   }
   return true;
 }
