@@ -15,11 +15,12 @@ Bundle format 2 (``manifest.FORMAT_VERSION``). All sizes are int64 [2], (height,
 may be of any size: at H×W it is resized to LR's size as in training, at LR's size it is taken as it is, so that
 whoever decodes can convert straight to the smaller picture. ``motion`` lies on a grid of its own, in cells of
 that grid; on the grid H×W that is pixels. Labels are made from the logits at ``labels_size``, which may be the size
-of a picture that the frame was resized from. ``confidence_size`` is ``labels_size``, or (0, 0) where nobody asks how
-sure the labels are, which costs nothing (``operators/segmentation_labels.py``). It is an input that must be given:
-OpenVINO takes the default of one that need not be for all that it can be, and ONNX Runtime for the web refuses any other
-value. ``head.onnx`` is the LR network's last layer without the fusion: what LR
+of a picture that the frame was resized from. ``head.onnx`` is the LR network's last layer without the fusion: what LR
 alone would say.
+
+``confidence_size`` is ``labels_size``, or (0, 0) where nobody asks how sure the labels are, which costs nothing
+(``operators/segmentation_labels.py``). It must always be given: of an input with a default, OpenVINO takes the default
+whatever is given, and ONNX Runtime for the web lets nothing be given.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ def declare_sizes(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto],
 
 def declare_confidence(graph: onnx.GraphProto) -> None:
     """Declare the confidence as the last output, and its size as the last input."""
-    shape = [1, "confidence_height", "confidence_width"]
+    sure = helper.make_tensor_value_info(CONFIDENCE, TensorProto.UINT8, [1, "confidence_height", "confidence_width"])
     graph.input.append(helper.make_tensor_value_info(CONFIDENCE_SIZE, TensorProto.INT64, [2]))
-    graph.output.append(helper.make_tensor_value_info(CONFIDENCE, TensorProto.UINT8, shape))
+    graph.output.append(sure)
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:

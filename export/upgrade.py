@@ -18,7 +18,14 @@ from arseg_edge.bundle import GOLDEN, KEYFRAME, SUFFIX, Bundle, check_writable, 
 from arseg_edge.errors import BundleError, ParityError, UsageError
 from arseg_edge.export.exporter import format_facts
 from arseg_edge.export.families import LabelRule
-from arseg_edge.export.graph_ends import LOGITS, LR_FEATURE, declare_confidence, declare_sizes, drop_unused, lr_size_nodes
+from arseg_edge.export.graph_ends import (
+    LOGITS,
+    LR_FEATURE,
+    declare_confidence,
+    declare_sizes,
+    drop_unused,
+    lr_size_nodes,
+)
 from arseg_edge.export.head import head_of
 from arseg_edge.export.operators.bodies import attach_bodies
 from arseg_edge.export.operators.segmentation_labels import CONFIDENCE, CONFIDENCE_SIZE, resize_logits

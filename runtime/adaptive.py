@@ -14,9 +14,9 @@ import numpy.typing as npt
 from arseg_edge.manifest import LabelRule
 from arseg_edge.results import Result, Speed
 from arseg_edge.runtime.inference.networks import Size
-from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
-from arseg_edge.runtime.labels.seen import Labels, Seen
-from arseg_edge.runtime.motion.anchors import Reach
+from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_confidence
+from arseg_edge.runtime.labels.seen import Seen
+from arseg_edge.runtime.motion.anchors import UNSHOWN, Reach
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.schedule.adaptive import Group, ScheduledFrame
 
@@ -31,6 +31,13 @@ _KEPT: Final = 3
 """Anchors that a later frame may draw on."""
 
 _FITS: Final = np.exp(-np.arange(256, dtype=np.float32) / np.float32(_FIT))
+
+_SHOWN: Final = np.clip(1 - (np.arange(256, dtype=np.float32) / np.float32(UNSHOWN + 1)) ** 2, 0, 1)
+"""How well a block is shown by an anchor that differs by so many grey levels, for the confidence: 0 where it is not.
+
+Up to 4 grey levels that is nearly the share of moved labels that HR on the frame itself gives, too: at 1 it was 0.98 to
+0.99 of them, at 4 it was 0.91 to 0.96, on the sample video and on a motorway.
+"""
 
 Convert = Callable[[ScheduledFrame], npt.NDArray[np.uint8]]
 
@@ -94,15 +101,15 @@ class GroupRunner:
 
     def run(self, ready: ReadyGroup) -> Iterator[Result]:
         """Yield the results of a group in display order."""
-        seen: dict[int, tuple[Labels, float]] = {}
+        seen: dict[int, tuple[Seen, float]] = {}
         for frame in ready.frames:
             if frame.branch != "moved":
                 seen[frame.index] = self._look(frame, ready.images[frame.index])
         moved = [frame for frame in ready.frames if frame.branch == "moved"]
         move = self._pool.map if len(moved) > 1 else map
-        labels = {frame.index: found for frame, found in zip(moved, move(self._move, moved), strict=True)}
+        made = {frame.index: found for frame, found in zip(moved, move(self._move, moved), strict=True)}
         for frame in ready.frames:
-            found, milliseconds = seen[frame.index] if frame.index in seen else labels[frame.index]
+            found, milliseconds = seen[frame.index] if frame.index in seen else made[frame.index]
             stages = {"decode": frame.tied.decode_ms, "motion": frame.tied.motion_ms}
             if frame.index in ready.convert_ms:
                 stages["convert"] = ready.convert_ms[frame.index]
@@ -112,40 +119,41 @@ class GroupRunner:
         for index in sorted(self._seen)[:-_KEPT]:
             del self._seen[index]
 
-    def _look(self, frame: ScheduledFrame, image: npt.NDArray[np.uint8]) -> tuple[Labels, float]:
+    def _look(self, frame: ScheduledFrame, image: npt.NDArray[np.uint8]) -> tuple[Seen, float]:
         """Run the network that the frame's branch names, and keep what it says."""
         start = perf_counter()
         size = frame.tied.decoded.height, frame.tied.decoded.width
         if frame.branch == "hr":
             seen = self._state.run_keyframe(image, size)
             self._seen[frame.index] = seen
-            # Whoever gets labels may draw on them; those that others are made of stay as they are.
-            return seen.labels.copy(), (perf_counter() - start) * 1e3
+            return seen.for_callers(), (perf_counter() - start) * 1e3
         seen = self._state.run_nonkeyframe(image, frame.draws[0].reach.motion, size)
         blocks = frame.tied.step.luma.shape
         fits = np.max([_FITS.take(draw.reach.difference) for draw in frame.draws], axis=0)
         weight = np.asarray(1 + LR_WEIGHT - fits, np.float32)
         own = Moved(seen, np.zeros((*blocks, 2), np.float32), weight)
-        labels = moved_labels([own, *_drawn(frame, self._seen)], self._classes, _logits_place(seen, self._rule))
-        self._seen[frame.index] = Seen(labels, seen.logits)
-        return labels.copy(), (perf_counter() - start) * 1e3
+        sources = [own, *_drawn(frame, self._seen)]
+        labels, confidence = moved_confidence(sources, self._classes, _logits_place(seen, self._rule))
+        both = self._seen[frame.index] = Seen(labels, seen.logits, confidence)
+        return both.for_callers(), (perf_counter() - start) * 1e3
 
-    def _move(self, frame: ScheduledFrame) -> tuple[Labels, float]:
+    def _move(self, frame: ScheduledFrame) -> tuple[Seen, float]:
         start = perf_counter()
-        labels = labels_along(frame, self._seen, self._classes, self._rule)
-        return labels, (perf_counter() - start) * 1e3
+        moved = labels_along(frame, self._seen, self._classes, self._rule)
+        return moved, (perf_counter() - start) * 1e3
 
 
-def labels_along(frame: ScheduledFrame, seen: Mapping[int, Seen], classes: int, rule: LabelRule | None) -> Labels:
+def labels_along(frame: ScheduledFrame, seen: Mapping[int, Seen], classes: int, rule: LabelRule | None) -> Seen:
     """Return the labels of a frame that no network sees, from those of the anchors, by index, that it draws on."""
     sources = _drawn(frame, seen)
-    return moved_labels(sources, classes, _logits_place(sources[0].seen, rule))
+    labels, confidence = moved_confidence(sources, classes, _logits_place(sources[0].seen, rule))
+    return Seen(labels, None, confidence)
 
 
 def _drawn(frame: ScheduledFrame, seen: Mapping[int, Seen]) -> list[Moved]:
     # Of a live source an LR frame may have been left out; its keyframe never is.
     draws = [draw for draw in frame.draws if draw.anchor in seen]
-    return [Moved(seen[draw.anchor], draw.reach.motion, _weight(draw.reach)) for draw in draws]
+    return [Moved(seen[draw.anchor], draw.reach.motion, _weight(draw.reach), _shown(draw.reach)) for draw in draws]
 
 
 def _logits_place(seen: Seen, rule: LabelRule | None) -> LogitsPlace | None:
@@ -163,10 +171,15 @@ def _weight(reach: Reach) -> npt.NDArray[np.float32]:
     return np.asarray(_FITS.take(reach.difference) / np.float32(reach.distance), np.float32)
 
 
-def _result(frame: ScheduledFrame, labels: Labels, speed: Speed) -> Result:
+def _shown(reach: Reach) -> npt.NDArray[np.float32]:
+    return np.asarray(_SHOWN.take(reach.difference), np.float32)
+
+
+def _result(frame: ScheduledFrame, found: Seen, speed: Speed) -> Result:
     decoded = frame.tied.decoded
     return Result(
-        labels=labels,
+        labels=found.labels,
+        confidence=found.confidence,
         index=frame.index,
         pts=decoded.pts,
         time_base=decoded.time_base,

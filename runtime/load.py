@@ -8,7 +8,7 @@ from typing import get_args
 
 from arseg_edge.bundle import read_bundle
 from arseg_edge.demo import demo_bundle
-from arseg_edge.errors import UsageError
+from arseg_edge.errors import BundleError, UsageError
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import load_networks
@@ -36,6 +36,7 @@ def load(
     lookahead: bool = True,
     guards: Guards | None = GUARDS,
     lr_every: int | None = None,
+    confidence: bool = False,
 ) -> Segmenter:
     """Open a bundle and load its networks.
 
@@ -64,15 +65,15 @@ def load(
             are then late by up to an interval, whose pictures are held in memory.
         guards: of the paper's schedule: what else makes a frame a keyframe, such as
             ``arseg_edge.Guards(mismatch=0.3)``; None for nothing but the interval and what cannot be followed.
-
         lr_every: of the adaptive schedule without lookahead: the LR network looks at a frame at least every so many
             where anything new is to be seen, and the interval is the bundle's own; None: it never does.
+        confidence: results say how sure each label is (``Result.confidence``).
 
     A bundle with HR alone, as ``arseg-edge convert`` makes it, has no LR network for ``scale``, ``lr_every`` and the
     paper's schedule, of which an interval of 1 is left: HR on every frame.
 
     Raises:
-        BundleError: the file is missing, broken or unsafe.
+        BundleError: the file is missing, broken or unsafe, or gives no confidence, and that is asked for.
         OperatorError: ONNX Runtime does not take a graph.
         ProviderError: a provider that was named cannot be had, or onnxruntime is not installed.
         SizeError: the bundle's networks do not run at ``size``.
@@ -100,13 +101,26 @@ def load(
         check_interval(interval)
     if lr_every is not None and (isinstance(lr_every, bool) or not isinstance(lr_every, int) or lr_every < 1):
         raise UsageError(f"lr_every {lr_every!r}: must be a whole number of frames, 1 or more")
+    if not isinstance(confidence, bool):
+        raise UsageError(f"confidence {confidence!r}: must be True or False")
     bundle = read_bundle(demo_bundle() if path is None else os.fspath(path))
     # Before the networks are loaded, which takes a while.
     if not bundle.manifest.has_lr:
         _refuse_lr(bundle.path.name, schedule, interval, scale, lr_every)
     network_size(bundle.manifest, bundle.path.name, size, resize=resize)
+    if confidence and bundle.manifest.format_version == 1:
+        raise BundleError(
+            f"{bundle.path.name}: a bundle of format 1 does not give the confidence: renew it by "
+            "`arseg-edge export --upgrade`"
+        )
     threads = threads or usable_cores()
     networks = load_networks(bundle, providers=providers, threads=threads, scale=scale)
+    if confidence and not networks.gives_confidence:
+        networks.close()
+        raise BundleError(
+            f"{bundle.path.name}: does not give the confidence, as its graphs have no output 'confidence': leave it "
+            "out, or export the model with its logits"
+        )
     anchors = default_intervals(bundle.manifest.interval) if interval is None and lr_every is None else None
     settings = Settings(
         interval=bundle.manifest.interval if interval is None else interval,
@@ -121,6 +135,7 @@ def load(
         anchors=anchors,
         looks=lr_every,
         threads=threads,
+        confidence=confidence,
     )
     return Segmenter(bundle, networks, settings)
 

@@ -60,6 +60,7 @@ class Settings:
     """Without a future, the LR network sees a frame at least every so many; None: it never runs."""
     threads: int = 1
     guards: Guards | None = GUARDS
+    confidence: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ class Segmenter:
         self._networks = networks
         self._settings = settings
         self._network_size = network_size(bundle.manifest, bundle.path.name, settings.size, resize=settings.resize)
-        self._steps = Steps(networks, self._network_size)
+        self._steps = Steps(networks, self._network_size, confidence=settings.confidence)
         self._states: WeakSet[KeyframeState] = WeakSet()
         """Of all streams: a feature that is kept holds the memory that ONNX Runtime computed it in."""
         self._closed = False
@@ -165,7 +166,7 @@ class Segmenter:
         return self._paper(source, reading) if self._settings.schedule == "paper" else self._adaptive(source, reading)
 
     def _new_state(self, *, logits: bool) -> KeyframeState:
-        state = KeyframeState(self._networks, logits=logits)
+        state = KeyframeState(self._networks, logits=logits, confidence=self._settings.confidence)
         self._states.add(state)
         return state
 
@@ -253,6 +254,7 @@ class Segmenter:
         arrived = frame.decoded.arrived
         return Result(
             labels=seen.labels,
+            confidence=seen.confidence,
             index=frame.index,
             pts=frame.pts,
             time_base=frame.time_base,

@@ -17,8 +17,8 @@ from arseg_edge.runtime.inference.checks import check_frame, checked_motion
 from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.network_size import NetworkSize
 from arseg_edge.runtime.inference.networks import NO_LR, Networks
-from arseg_edge.runtime.labels.moved import Moved, moved_labels
-from arseg_edge.runtime.labels.seen import Labels, Seen
+from arseg_edge.runtime.labels.moved import Moved, moved_confidence
+from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.motion.step import blocks_of
 from arseg_edge.runtime.motion.vectors import BLOCK
 from arseg_edge.runtime.source.resizing import resized_picture
@@ -33,9 +33,9 @@ _CLASSES: Final = 256
 class Steps:
     """One caller's frames; one thread at a time."""
 
-    def __init__(self, networks: Networks, network_size: NetworkSize) -> None:
+    def __init__(self, networks: Networks, network_size: NetworkSize, *, confidence: bool = False) -> None:
         self._networks, self._network_size = networks, network_size
-        self._state = KeyframeState(networks)
+        self._state = KeyframeState(networks, confidence=confidence)
         self._keyframe: Seen | None = None
         self._index = self._since_keyframe = 0
 
@@ -65,8 +65,8 @@ class Steps:
         made_by: Branch
         if motion is None:
             made_by, self._keyframe = "hr", None  # should the network fail, there is no keyframe
-            seen = self._keyframe = self._state.run_keyframe(resized_picture(rgb, size), (height, width))
-            labels, self._since_keyframe = seen.labels.copy(), 0  # the caller may draw on them
+            self._keyframe = self._state.run_keyframe(resized_picture(rgb, size), (height, width))
+            seen, self._since_keyframe = self._keyframe.for_callers(), 0
         else:
             anchor = self._anchor(height, width)
             displacement = checked_motion(motion, height, width)
@@ -74,13 +74,14 @@ class Steps:
             if made_by == "lr" and not self._networks.has_lr:
                 raise UsageError(f"branch 'lr': {NO_LR}")
             if made_by == "moved":
-                labels = _moved(anchor, displacement)
+                seen = _moved(anchor, displacement)
             else:
-                labels = self._state.run_nonkeyframe(resized_picture(rgb, size), displacement, (height, width)).labels
+                seen = self._state.run_nonkeyframe(resized_picture(rgb, size), displacement, (height, width))
             self._since_keyframe += 1
         index, self._index = self._index, self._index + 1
         return Result(
-            labels=labels,
+            labels=seen.labels,
+            confidence=seen.confidence,
             index=index,
             pts=index,
             time_base=_TIME_BASE,
@@ -118,13 +119,18 @@ def _check_branch(has_motion: bool, keyframe: bool, branch: Branch | None) -> No
         raise UsageError(f"branch {branch!r} without motion: give the motion to the last keyframe")
 
 
-def _moved(anchor: Seen, motion: NDArray[np.float32]) -> Labels:
+def _moved(anchor: Seen, motion: NDArray[np.float32]) -> Seen:
+    """Return the keyframe's labels moved along; what comes from beyond its picture is not shown by it."""
     rows, columns = blocks_of(*motion.shape[:2])
     border = rows * BLOCK - motion.shape[0], columns * BLOCK - motion.shape[1]
     padded = cv2.copyMakeBorder(motion, 0, border[0], 0, border[1], cv2.BORDER_REPLICATE)
     means = cv2.resize(padded, (columns, rows), interpolation=cv2.INTER_AREA) / np.float32(BLOCK)
-    weight = np.ones((rows, columns), np.float32)
-    return moved_labels([Moved(anchor, np.ascontiguousarray(means, np.float32), weight)], _CLASSES, None)
+    places = means + np.moveaxis(np.indices((rows, columns), np.float32)[::-1], 0, -1)
+    within = (places > -0.5) & (places < np.array([columns - 0.5, rows - 0.5], np.float32))
+    shown = np.asarray(within.all(axis=-1), np.float32)
+    moved = Moved(anchor, np.ascontiguousarray(means, np.float32), np.ones_like(shown), shown)
+    labels, confidence = moved_confidence([moved], _CLASSES, None)
+    return Seen(labels, None, confidence)
 
 
 @dataclass(frozen=True)

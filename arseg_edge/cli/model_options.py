@@ -165,8 +165,8 @@ class ModelOptions:
         if self.interval is not None and self.interval < shortest:
             raise UsageError(f"--interval {self.interval}: must be {shortest} or more, so that frames lie between")
 
-    def load(self) -> Segmenter:
-        """Open the bundle as a segmenter."""
+    def load(self, *, confidence: bool = False) -> Segmenter:
+        """Open the bundle as a segmenter, whose results say how sure they are if that is asked for."""
         import arseg_edge
         from arseg_edge.runtime.schedule.adaptive import TOLERANCE
 
@@ -184,6 +184,7 @@ class ModelOptions:
             lookahead=self.lookahead,
             guards=self.guards,
             lr_every=self.lr_every,
+            confidence=confidence,
         )
 
     def predictor(self, bundle: Bundle, scale: float | None = None) -> BundlePredictor:

@@ -39,6 +39,12 @@ _LOSSES: Final = ("damaged", "missing", "skipped")
     "[default: VIDEO's name with -labels.mp4 or .png, unless --labels or --frames is given]",
 )
 @click.option("--labels", type=click.Path(path_type=Path), help="Directory for label maps, palette PNGs.")
+@click.option(
+    "--confidence",
+    is_flag=True,
+    help="Say how sure the labels are: grey PNGs, 0 to 255, in the folder 'confidence' below --labels, and the mean of "
+    "each frame in --frames.",
+)
 @click.option("--frames", help="File for one JSON object a frame, one a line; - is standard output.")
 @click.option("--strict", is_flag=True, help="Stop at what is damaged, missing or not readable, with what was done.")
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
@@ -51,6 +57,7 @@ def run(
     video: str,
     output: Path | None,
     labels: Path | None,
+    confidence: bool,
     frames: str | None,
     strict: bool,
     opacity: float,
@@ -67,10 +74,12 @@ def run(
 
     if as_json and frames == "-":
         raise UsageError("--json and --frames - both want standard output: give --frames a file")
+    if confidence and labels is None and frames is None:
+        raise UsageError("--confidence has nowhere to go: give --labels or --frames with it")
     unnamed = output is None and labels is None and frames is None
     if unnamed:
         check_named(video)
-    with options.load() as segmenter, open_source(video, strict=strict) as source:
+    with options.load(confidence=confidence) as segmenter, open_source(video, strict=strict) as source:
         if unnamed:
             output = default_output(source)
         lines = Path(frames) if frames not in (None, "-") else None

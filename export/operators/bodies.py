@@ -78,8 +78,11 @@ def _attach(
             for attribute in node.attribute
         }
         form = attributes, len(node.output)
-        if seen.setdefault(node.op_type, form) != form:
-            raise ValueError(f"{node.op_type}: {form} beside {seen[node.op_type]} in one model")
+        before = seen.setdefault(node.op_type, form)
+        if before[0] != attributes:
+            raise ValueError(f"{node.op_type}: {attributes} beside {before[0]} in one model")
+        if before != form:
+            raise ValueError(f"{node.op_type}: {len(node.output)} outputs beside {before[1]} in one model")
         if any(function.name == node.op_type for function in model.functions):
             continue
         function = _BODIES[node.op_type](*form)

@@ -102,9 +102,9 @@ class Networks:
     ) -> tuple[Seen, onnxruntime.OrtValue | None]:
         """Return the labels, uint8 of ``labels_size``, and the feature of ``frame`` uint8 [H, W, 3].
 
-        With ``logits`` they come too, where the bundle gives them; the same holds for ``confidence``. The feature, which only LR needs, is None where
-        there is no LR. It stays where the provider computed it: in ``place``, if that is given, which is the feature of
-        another frame of this size that is needed no longer.
+        With ``logits`` they come too, where the bundle gives them, and so does ``confidence``. The feature, which only
+        LR needs, is None where there is no LR. It stays where the provider computed it: in ``place``, if that is given,
+        which is the feature of another frame of this size that is needed no longer.
 
         Raises:
             OperatorError: ONNX Runtime fails.

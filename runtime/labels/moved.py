@@ -6,9 +6,9 @@ at its place in the sources. Where these disagree, at the edges of things and wh
 at those places are added by weight, and the largest sum gives the label; of bundles without logits the weights alone
 decide.
 
-How sure a moved label is, is the mean, by weight, of how sure the sources are that say the same at that place, those that
-say something else counting as 0; times how well the frame is shown by the source that shows it best. So it is at most what
-the sources said, less where they disagree, and 0 where none shows what the frame shows.
+How sure a moved label is: of the sources, those count that say the same at that place, each with how sure it is; the
+others count as 0; the mean of that by weight is multiplied by how well the frame is shown by the source that shows it
+best. So it is at most what the sources said, less where they disagree, and 0 where none shows what the frame shows.
 """
 
 from __future__ import annotations

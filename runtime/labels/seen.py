@@ -28,6 +28,10 @@ class Seen:
     confidence: Confidence | None = None
     """uint8 [H, W]; None where nobody asked for it."""
 
+    def for_callers(self) -> Seen:
+        """Return copies without the logits: whoever gets labels may draw on them, others are made of these here."""
+        return Seen(self.labels.copy(), None, None if self.confidence is None else self.confidence.copy())
+
     @cached_property
     def uniform(self) -> npt.NDArray[np.uint8]:
         """Where ``labels`` are all the same (``uniform_labels``), found when first asked for."""

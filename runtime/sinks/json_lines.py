@@ -14,7 +14,7 @@ import cv2
 from arseg_edge.results import ratio_text
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.pending import Output, PendingPath
-from arseg_edge.runtime.sinks.sink import ResultLike, source_name
+from arseg_edge.runtime.sinks.sink import ResultLike, confidence_of, source_name
 
 
 def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, object]:
@@ -27,11 +27,11 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
     since the last keyframe; ``motion_source``, where the motion came from, or null; ``dropped``, frames of a live
     source left out right before this one, and ``latency``, seconds from its arrival to its labels, or null;
     ``shares``, the fraction of the pixels by class name; ``milliseconds`` by stage. Of images also ``source``, the
-    file.
+    file; where it was asked for, ``confidence``, the mean over the pixels of how sure the labels are, 0 to 1.
     """
     counts = cv2.calcHist([result.labels], [0], None, [256], [0, 256]).ravel()
     shares = zip(class_names, counts.tolist(), strict=False)
-    name = source_name(result)
+    name, confidence = source_name(result), confidence_of(result)
     return {
         "index": result.index,
         **({} if name is None else {"source": name}),
@@ -49,6 +49,7 @@ def frame_record(result: ResultLike, class_names: Sequence[str]) -> dict[str, ob
         "dropped": result.dropped,
         "latency": None if result.latency is None else round(result.latency, 4),
         "shares": {name: round(count / result.labels.size, 6) for name, count in shares},
+        **({} if confidence is None else {"confidence": round(float(confidence.mean()) / 255, 6)}),
         "milliseconds": {stage: round(value, 3) for stage, value in result.speed.milliseconds.items()},
     }
 

@@ -1,15 +1,20 @@
-"""Label maps as palette PNGs."""
+"""Label maps as palette PNGs, and how sure they are as grey ones."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import Final
 
+from arseg_edge.errors import OutputError
 from arseg_edge.runtime.sinks.file_sink import FileSink
 from arseg_edge.runtime.sinks.palette import Palette, palette_table
-from arseg_edge.runtime.sinks.palette_png import palette_png
+from arseg_edge.runtime.sinks.palette_png import grey_png, palette_png
 from arseg_edge.runtime.sinks.pending import PendingPath
-from arseg_edge.runtime.sinks.sink import ResultLike, source_name
+from arseg_edge.runtime.sinks.sink import ResultLike, confidence_of, source_name
+
+_CONFIDENCE: Final = PurePosixPath("confidence")
+"""The folder, below that of the label maps."""
 
 
 class LabelMapSink(FileSink):
@@ -20,6 +25,9 @@ class LabelMapSink(FileSink):
 
     8-bit palette PNGs, so viewers show class colours and programs read class numbers (in OpenCV, which
     expands palettes, only the colours).
+
+    Where results have their confidence, that is a grey PNG of the same name in the folder ``confidence`` below, from 0
+    to 255.
 
     Args:
         directory: a new or an empty directory; it holds nothing until all maps are written.
@@ -38,8 +46,15 @@ class LabelMapSink(FileSink):
         super().__init__(self._pending)
 
     def _write(self, result: ResultLike) -> None:
-        path = self._path(result)
-        png = palette_png(result.labels, self._table)
+        confidence = confidence_of(result)
+        target = self._target(result, with_confidence=confidence is not None)
+        if confidence is not None:
+            self._put(_CONFIDENCE / target, grey_png(confidence))
+        self._put(target, palette_png(result.labels, self._table))
+
+    def _put(self, target: PurePosixPath, png: bytes) -> None:
+        path = self._pending.temporary / target
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Ctrl-C keeps the maps so far, and so does a process that is killed: all of them must be whole.
         unfinished = self._pending.temporary / ".unfinished"
         try:
@@ -50,23 +65,28 @@ class LabelMapSink(FileSink):
             raise
         self._pending.written(path)
 
-    def _path(self, result: ResultLike) -> Path:
-        """Where the map of a result goes."""
+    def _target(self, result: ResultLike, *, with_confidence: bool) -> PurePosixPath:
+        """Where the map of a result goes, below the directory."""
         folder, name = self._pending.temporary, source_name(result)
         if name is None:
-            return folder / f"{result.index:06d}.png"
+            return PurePosixPath(f"{result.index:06d}.png")
         image = PurePosixPath(name)
         if image.is_absolute() or ".." in image.parts:
             image = PurePosixPath(image.name)
+        if with_confidence and image.parts[0] == str(_CONFIDENCE):
+            raise OutputError(
+                f"{self._pending.name!r} cannot hold the label map of {name!r}: its folder {str(_CONFIDENCE)!r} is for "
+                "how sure the labels are; give the source's folder another name, or leave the confidence out"
+            )
         target = image.with_suffix(".png")
         if (other := self._images.setdefault(target, str(image))) != str(image):
-            if (folder / target).exists():
-                (folder / target).replace(folder / f"{other}.png")
+            for below in (PurePosixPath(), _CONFIDENCE):
+                if (folder / below / target).exists():
+                    (folder / below / target).replace(folder / below / f"{other}.png")
             target = PurePosixPath(f"{image}.png")
-        (folder / target).parent.mkdir(parents=True, exist_ok=True)
-        return folder / target
+        return target
 
 
 def _maps_of(directory: Path) -> str:
-    count = sum(1 for _ in directory.rglob("*.png"))
+    count = sum(1 for path in directory.rglob("*.png") if path.relative_to(directory).parts[0] != str(_CONFIDENCE))
     return f"{count} label maps"

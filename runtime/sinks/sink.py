@@ -112,6 +112,14 @@ def source_name(result: ResultLike) -> str | None:
     return getattr(result, "source_name", None)
 
 
+def confidence_of(result: ResultLike) -> npt.NDArray[np.uint8] | None:
+    """How sure each label of a result is, uint8 [H, W]; None where it does not say so.
+
+    Results of one's own need not have it.
+    """
+    return getattr(result, "confidence", None)
+
+
 @runtime_checkable
 class Sink(Protocol):
     """Takes results one by one, in order, and owns what it writes until it is closed.

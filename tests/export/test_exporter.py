@@ -254,6 +254,7 @@ def test_fixed_size_from_files_for_a_family_that_is_recognised(tmp_path: Path) -
         [1, "motion_height", "motion_width", 2],
         [2],
         [2],
+        [2],
     ]
 
     # Steps are told before they begin, and the last when all is done.

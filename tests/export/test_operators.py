@@ -21,7 +21,12 @@ from arseg_edge.export.operators.creff import CreffWeights, creff
 from arseg_edge.export.operators.local_attention import local_attention
 from arseg_edge.export.operators.motion_warp import motion_warp
 from arseg_edge.export.operators.normalize_image import normalize_image
-from arseg_edge.export.operators.segmentation_labels import segmentation_labels
+from arseg_edge.export.operators.segmentation_labels import (
+    resize_logits,
+    segmentation_labels,
+    segmentation_labels_node,
+    winners_share,
+)
 from arseg_edge.operators import CREFF, DOMAIN, LOCAL_ATTENTION, MOTION_WARP, NORMALIZE_IMAGE, SEGMENTATION_LABELS
 from arseg_edge.runtime.motion.agreement import fitting
 
@@ -293,6 +298,69 @@ def test_segmentation_labels(
     chosen = np.take_along_axis(full, found[:, None].astype(np.int64), axis=1)[:, 0]
     assert (full.max(axis=1) - chosen).max() < 1e-5
     assert (found == twins.segmentation_labels(logits, target, **rule)).mean() > 0.999
+
+
+@pytest.mark.parametrize("align_corners", [0, 1])
+@pytest.mark.parametrize("upscale", [1, 8])
+@pytest.mark.parametrize(
+    ("small", "size"), [((1, 1), (5, 4)), ((7, 9), (7, 9)), ((8, 12), (60, 92)), ((30, 31), (17, 9))]
+)
+def test_confidence_of_the_body(
+    random: np.random.Generator, small: tuple[int, int], size: tuple[int, int], upscale: int, align_corners: int
+) -> None:
+    logits = normal(random, 2, 6, *small, scale=4)
+    rule = {"upscale": upscale, "align_corners": align_corners}
+    values = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None] * 4),
+        helper.make_tensor_value_info("size", TensorProto.INT64, [2]),
+        helper.make_tensor_value_info("confidence_size", TensorProto.INT64, [2]),
+    ]
+    results = [helper.make_tensor_value_info(name, TensorProto.UINT8, [None] * 3) for name in ("labels", "confidence")]
+    node = segmentation_labels_node(
+        "logits", "size", "labels", upscale=upscale, align_corners=bool(align_corners), confidence=True
+    )
+    graph = helper.make_graph([node], "confidence", values, results)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    attach_bodies(model)
+    onnx.checker.check_model(model)
+    session, inputs = plain_session(model), {"logits": logits, "size": np.array(size)}
+    labels, confidence = session.run(None, {**inputs, "confidence_size": np.array(size)})
+    full = torch.from_numpy(twins.full_logits(logits, np.array(size), **rule))
+    assert np.abs(confidence - 255 * full.softmax(1).amax(1).numpy()).max() <= 0.51
+    in_pytorch = winners_share(
+        resize_logits(torch.from_numpy(logits), size, upscale=upscale, align_corners=bool(align_corners))
+    )
+    assert np.abs(confidence.astype(int) - in_pytorch.numpy()).max() <= 1
+    unasked, nothing = session.run(None, {**inputs, "confidence_size": np.zeros(2, np.int64)})
+    np.testing.assert_array_equal(unasked, labels)
+    assert (nothing.dtype, nothing.shape) == (np.uint8, (2, 0, 0))
+
+
+def test_confidence_of_the_body_where_logits_are_no_numbers() -> None:
+    logits = np.zeros((1, 3, 2, 20), np.float32)
+    logits[0, 1, :, 4], logits[0, 2, :, 9], logits[0, 2, :, 15] = -np.inf, np.nan, np.inf
+    node = segmentation_labels_node("logits", "size", "labels", upscale=1, align_corners=True, confidence=True)
+    values = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None] * 4)]
+    values += [helper.make_tensor_value_info(name, TensorProto.INT64, [2]) for name in ("size", "confidence_size")]
+    result = helper.make_tensor_value_info("confidence", TensorProto.UINT8, [None] * 3)
+    graph = helper.make_graph([node], "confidence", values, [result])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    attach_bodies(model)
+    size = np.array([2, 20])
+    (found,) = plain_session(model).run(None, {"logits": logits, "size": size, "confidence_size": size})
+    expected = np.full((1, 2, 20), 85, np.uint8)
+    expected[..., [4, 9, 15]] = 128, 0, 0
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_outputs_of_one_operator_must_agree() -> None:
+    nodes = [
+        segmentation_labels_node("x", "size", name, upscale=1, confidence=asked)
+        for name, asked in (("a", True), ("b", False))
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "two", [], []))
+    with pytest.raises(ValueError, match="SegmentationLabels: 1 outputs beside 2 in one model"):
+        attach_bodies(model)
 
 
 @pytest.mark.parametrize("upscale", [1, 8])

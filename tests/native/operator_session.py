@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ def operator_session(
     output: int = TensorProto.FLOAT,
     threads: int = 2,
     shape: tuple[str | int, ...] | None = None,
+    outputs: Sequence[str] = ("output",),
     **attributes: object,
 ) -> ort.InferenceSession:
     """A session of one node; ``inputs`` gives the element type of each, ``shape`` the first one's declared shape."""
-    node = helper.make_node(name, list(inputs), ["output"], domain=DOMAIN, **attributes)
+    node = helper.make_node(name, list(inputs), list(outputs), domain=DOMAIN, **attributes)
     graph = helper.make_graph(
         [node],
         name,
@@ -41,7 +43,7 @@ def operator_session(
             helper.make_tensor_value_info(key, element, None if i else shape)
             for i, (key, element) in enumerate(inputs.items())
         ],
-        [helper.make_tensor_value_info("output", output, None)],
+        [helper.make_tensor_value_info(each, output, None) for each in outputs],
     )
     imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, VERSION)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=9)
@@ -61,7 +63,18 @@ _ELEMENTS = {
 
 def run_operator(name: str, inputs: dict[str, Array], output: int = TensorProto.FLOAT, **attributes: object) -> Array:
     """Run one operator once on these inputs."""
+    (result,) = run_outputs(name, inputs, ("output",), output, **attributes)
+    return result
+
+
+def run_outputs(
+    name: str,
+    inputs: dict[str, Array],
+    outputs: Sequence[str],
+    output: int = TensorProto.FLOAT,
+    **attributes: object,
+) -> list[Array]:
+    """Run an operator with several outputs once on these inputs."""
     elements = {key: _ELEMENTS[array.dtype] for key, array in inputs.items()}
-    session = operator_session(name, elements, output, **attributes)
-    (result,) = session.run(None, inputs)
-    return np.asarray(result)
+    session = operator_session(name, elements, output, outputs=outputs, **attributes)
+    return [np.asarray(each) for each in session.run(None, inputs)]

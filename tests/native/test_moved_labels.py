@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from operator_session import require_library
 
 from arseg_edge.runtime.labels import moved, uniform
-from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
+from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_confidence, moved_labels
 from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.labels.uniform import MIXED, uniform_labels
 
@@ -177,3 +177,73 @@ def test_the_place_in_the_logits_is_where_the_labels_come_from(
         along = there[axis][0] if axis == 0 else there[axis][:, 0]
         # Two resizes, one after the other, round off the ends and the steps of the first.
         assert np.abs(along - expected).max() <= 0.5 / upscale + 1e-4
+
+
+def sure_source(random: np.random.Generator, size: tuple[int, int], *, reach: float) -> Moved:
+    """A frame of regions that is sure of most, but not of all, and is shown here and there."""
+    each = source(random, size, reach=reach)
+    coarse = random.uniform(100, 450, (5, 6)).astype(np.float32)
+    sure = np.clip(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+    motion = np.ascontiguousarray(cv2.GaussianBlur(each.motion, (0, 0), 4))
+    shown = random.uniform(0, 1, each.weight.shape).astype(np.float32)
+    weight = np.where(random.random(each.weight.shape) < 0.05, 0, each.weight).astype(np.float32)
+    return Moved(Seen(regions(random, size), each.seen.logits, sure), motion, weight, shown)
+
+
+@pytest.mark.parametrize("size", [(200, 320), (61, 93), (8, 8), (7, 200), (1, 1)])
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("reach", [0.3, 20.0])
+def test_confidence_of_kernel_and_twin(
+    level: str, random: np.random.Generator, size: tuple[int, int], count: int, reach: float
+) -> None:
+    sources = [sure_source(random, size, reach=reach) for _ in range(count)]
+    place = logits_place(size, (max(1, size[0] // 8), max(1, size[1] // 8)), upscale=8, align_corners=True)
+    labels, sure, expected_labels, expected = (np.empty(size, np.uint8) for _ in range(4))
+    assert moved._natively(sources, CLASSES, place, labels, sure)
+    moved._in_numpy(sources, CLASSES, place, expected_labels, expected)
+    same = labels == expected_labels
+    assert same.mean() >= 0.998
+    assert np.abs(sure.astype(int) - expected)[same].max() <= 1
+    alone = np.empty(size, np.uint8)
+    assert moved._natively(sources, CLASSES, place, alone)
+    np.testing.assert_array_equal(alone, labels)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "numpy"])
+def test_confidence_by_hand(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two frames, half of which agree: one weighs three times the other, and shows the frame worse."""
+    if not native:
+        monkeypatch.setattr(moved, "_natively", lambda *_: False)
+    size, blocks = (16, 16), (2, 2)
+    still = np.zeros((*blocks, 2), np.float32)
+    shown = np.array([[0.5, 0.5], [0.0, 0.5]], np.float32)
+
+    def of(labels: int, sure: int, weight: float, shown: NDArray[np.float32]) -> Moved:
+        seen = Seen(np.full(size, labels, np.uint8), None, np.full(size, sure, np.uint8))
+        seen.labels[:, 8:] = 1
+        return Moved(seen, still, np.full(blocks, weight, np.float32), shown)
+
+    labels, sure = moved_confidence([of(1, 200, 0.75, shown), of(2, 100, 0.25, 0.8 * shown)], CLASSES, None)
+    np.testing.assert_array_equal(labels, 1)
+    assert sure is not None
+    # Left: only the first says 1: 0.75 x 200 x 0.5. Right: both do: (0.75 x 200 + 0.25 x 100) x 0.5.
+    np.testing.assert_array_equal(sure[::8, ::8], [[75, 88], [0, 88]])
+
+
+def test_confidence_moves_with_the_labels() -> None:
+    """A pixel is as sure as the one that it comes from."""
+    size = 40, 64
+    labels = (np.indices(size).sum(axis=0) % CLASSES).astype(np.uint8)
+    sure = np.arange(size[0] * size[1]).reshape(size).astype(np.uint8)
+    motion = np.zeros((5, 8, 2), np.float32)
+    motion[..., 0], motion[..., 1] = 3 / 8, -2 / 8
+    one = Moved(Seen(labels, None, sure), motion, np.ones((5, 8), np.float32))
+    found, moved_sure = moved_confidence([one], CLASSES, None)
+    assert moved_sure is not None
+    np.testing.assert_array_equal(found[2:, :-3], labels[:-2, 3:])
+    np.testing.assert_array_equal(moved_sure[2:, :-3], sure[:-2, 3:])
+
+
+def test_no_confidence_where_a_source_has_none(random: np.random.Generator) -> None:
+    sources = [sure_source(random, (24, 40), reach=1.0), source(random, (24, 40))]
+    assert moved_confidence(sources, CLASSES, None)[1] is None

@@ -136,10 +136,10 @@ def test_networks_see_no_more_than_the_size(tiny_bundle: Path, street: Path, mon
     def watched(name: str) -> None:
         real: Callable[..., Any] = getattr(Networks, name)
 
-        def run(self: Networks, frame: Image, *arguments: Any, logits: bool) -> Any:
+        def run(self: Networks, frame: Image, *arguments: Any, **asked: bool) -> Any:
             seen.append(frame.shape[:2])
             seen.extend(each.shape[:2] for each in arguments if isinstance(each, np.ndarray))
-            return real(self, frame, *arguments, logits=logits)
+            return real(self, frame, *arguments, **asked)
 
         monkeypatch.setattr(Networks, name, run)
 

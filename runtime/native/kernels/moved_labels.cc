@@ -83,7 +83,7 @@ inline Places places_of(const MovedLabelsArguments& a, const Segment& segment, i
 }
 
 // What a map of the picture's size has there.
-inline uint64_t look_up(const MovedLabelsArguments& a, const uint8_t* map, Places places) {
+inline uint64_t look_up([[maybe_unused]] const MovedLabelsArguments& a, const uint8_t* map, Places places) {
 #if defined(__AVX2__)
   // Four bytes each, the last of which must not lie behind the picture.
   const int32_t last = static_cast<int32_t>(a.width * a.height) - 4;
