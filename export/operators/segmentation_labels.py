@@ -100,9 +100,7 @@ def body(align_corners: bool = True, *, confidence: bool = False) -> onnx.Functi
     return parse_body(_completed(_BODY, align_corners, OPSET if confidence else None))
 
 
-def body_of_any_opset(
-    opset: int, *, upscale: int, align_corners: bool, confidence: bool = False
-) -> onnx.FunctionProto:
+def body_of_any_opset(opset: int, *, upscale: int, align_corners: bool, confidence: bool = False) -> onnx.FunctionProto:
     """Return the operator, for these attributes alone, in standard ONNX of an ``opset`` from 11 on."""
     text = _completed(_BODY_OF_ANY_OPSET, align_corners, opset if confidence else None)
     return parse_body(text.replace("UPSCALE", str(upscale)), opset)
