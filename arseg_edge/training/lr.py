@@ -97,35 +97,41 @@ class LrTask:
             if keyframe_feature is None
             else fuse(self.network, lr_feature.float(), keyframe_feature, batch.motion.float(), self.fusion)
         )
-        logits = head(self.network)(feature)
-        parts, labels = self._labelled(logits, batch.labels, target)
+        logits, labels = head(self.network)(feature), batch.labels
+        missing = (labels == IGNORED).flatten(1).all(1) if self.soft_labels else None
+        if missing is None or not bool(missing.any()):
+            parts = segmentation_losses(self.family, self.loss, logits, labels)
+        else:
+            with torch.no_grad():
+                said = head(self.teacher)(target[missing])
+                if auxiliary:
+                    labels = self._completed(labels, missing, said)
+            parts = self._partly_labelled(logits, batch.labels, missing, said)
         parts |= auxiliary_losses(self.loss, auxiliary, labels)
         if self.fusion.similarity:
             parts["similarity"] = self.fusion.similarity * F.mse_loss(feature, target)
         return parts
 
-    def _labelled(self, logits: Tensor, labels: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the losses of frames with labels and of those without, each by its share of the batch.
+    def _partly_labelled(self, logits: Tensor, labels: Tensor, missing: Tensor, said: Tensor) -> dict[str, Tensor]:
+        """Return the losses of frames with labels and of those without (``missing``), each by its share of the batch.
 
-        Beside them the labels, in which what HR says stands where a frame has none.
+        ``said`` [M, n, h, w] is what HR says of the frames without.
         """
-        if not self.soft_labels:
-            return segmentation_losses(self.family, self.loss, logits, labels), labels
-        size = labels.shape[1], labels.shape[2]
-        missing = (labels == IGNORED).flatten(1).all(1)
         share = float(missing.float().mean())
+        size = labels.shape[1], labels.shape[2]
         parts: dict[str, Tensor] = {}
         if share < 1:
             known = segmentation_losses(self.family, self.loss, logits[~missing], labels[~missing])
             parts |= {name: (1 - share) * value for name, value in known.items()}
-        if share > 0:
-            with torch.no_grad():
-                said = head(self.teacher)(target[missing])
-                labels = labels.clone()
-                labels[missing] = score_pixels(self.family, said, size).argmax(1).to(labels.dtype)
-            soft = soft_label_losses(self.family, self.loss, logits[missing], said, size)
-            parts |= {name: self.soft_labels * share * value for name, value in soft.items()}
-        return parts, labels
+        soft = soft_label_losses(self.family, self.loss, logits[missing], said, size)
+        return parts | {name: self.soft_labels * share * value for name, value in soft.items()}
+
+    def _completed(self, labels: Tensor, missing: Tensor, said: Tensor) -> Tensor:
+        """Return labels in which what HR says stands where a frame has none, for heads that take no probabilities."""
+        completed = labels.clone()
+        scores = score_pixels(self.family, said, (labels.shape[1], labels.shape[2]))
+        completed[missing] = scores.argmax(1).to(labels.dtype)
+        return completed
 
     def validate(self, network: nn.Module, epoch: int) -> float | None:
         """Return the mIoU of the labelled frames of the pairs, or agreement with HR; None before there is fusion."""
