@@ -97,7 +97,8 @@ def on_video(given: argparse.Namespace) -> None:
         count = sum(1 for _ in source.frames())
     part = given.output / f"{given.source.stem}-two-thirds.mp4"
     part.parent.mkdir(parents=True, exist_ok=True)
-    cut(given.source, 2 * count // 3, part)
+    if not part.exists():
+        cut(given.source, 2 * count // 3, part)
     settings = LrSettings.of(
         videos=(DataSource(part),),
         hr=demo_bundle(),

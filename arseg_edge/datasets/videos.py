@@ -48,9 +48,7 @@ def find_videos(path: str | os.PathLike[str]) -> tuple[Path, ...]:
                 others[suffix or name] += 1
     if not videos:
         kinds = ", ".join(kind for kind, _ in others.most_common(_NAMED)) + (", …" if len(others) > _NAMED else "")
-        found = (
-            f"no video in it, only {others.total()} files of other kinds ({kinds})" if others else "the folder is empty"
-        )
+        found = f"no video in it, only files of other kinds ({kinds})" if others else "the folder is empty"
         raise DatasetError(f"{path}: {found}: put videos there, such as .mp4 or .mkv, or name another folder")
     return tuple(
         sorted(videos, key=lambda video: [natural_order(Path(part)) for part in video.relative_to(path).parts])

@@ -54,6 +54,7 @@ def open_data(settings: HrSettings) -> OpenedData:
     for source, dataset in zip(settings.data[1:], train[1:], strict=True):
         _check_same_classes(settings.data[0], train[0], source, dataset)
     videos = [_videos_of(source) for source in settings.sources[len(settings.data) :]]
+    _check_named_once(settings.sources[len(settings.data) :], videos)
     train, videos = _exclude(train, videos, settings.exclude)
     held: tuple[Path, ...] = ()
     validation: Dataset | None = None
@@ -86,12 +87,24 @@ def _videos_of(source: DataSource) -> _Videos:
     }
 
 
+def _check_named_once(sources: Sequence[DataSource], videos: Sequence[_Videos]) -> None:
+    """Refuse a video that is met twice: it would be trained on and held back."""
+    named: dict[Path, DataSource] = {}
+    for source, each in zip(sources, videos, strict=True):
+        for path in each.values():
+            first = named.setdefault(path.resolve(), source)
+            if first is not source:
+                raise UsageError(f"{path}: it is named twice, by {first.path} and by {source.path}: leave one out")
+
+
 def _hold_videos_out(videos: Sequence[_Videos], settings: HrSettings) -> tuple[list[_Videos], tuple[Path, ...]]:
     """Return the videos that are left, and those held back: every so many-th of all, none where there is only one."""
     everything = [(number, name) for number, each in enumerate(videos) for name in each]
     count = len(everything)
     if count < 2:
         return list(videos), ()
+    if settings.hold_together > count // 2:
+        raise UsageError(f"hold_together {settings.hold_together}: there are {count} videos: give 1 to {count // 2}")
     every = settings.hold_out or min(_HELD_EVERY, count // settings.hold_together)
     if not 2 <= every <= count // settings.hold_together:
         raise UsageError(f"hold_out {every}: there are {count} videos: give 2 to {count // settings.hold_together}")

@@ -8,6 +8,7 @@ are more stretches than wanted, each is as likely to be kept, however long the v
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -120,7 +121,7 @@ def _make(settings: StretchSettings, directory: Path, video: Path) -> VideoPairs
     folder = directory / f"{video.stem}-{_digest(video, settings)}".replace(" ", "-")
     index = folder / _INDEX
     if not index.exists():
-        # What a run that was killed has left is of no use: which stretches are kept shows at the end.
+        _clear(folder)
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         remove = partial(shutil.rmtree, unfinished, ignore_errors=True)
         try:
@@ -139,6 +140,25 @@ def _make(settings: StretchSettings, directory: Path, video: Path) -> VideoPairs
     return VideoPairs(
         video, read["frames"], folder, settings.variants, tuple((first, last) for first, last in read["stretches"])
     )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what runs that were killed have left: which stretches are kept shows only at a video's end."""
+    for left in folder.parent.glob(f"{glob.escape(folder.name)}.*"):
+        if left.suffix[1:].isdecimal() and not _is_running(int(left.suffix[1:])):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 @dataclass(eq=False)

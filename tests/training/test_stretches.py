@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -86,6 +90,18 @@ def test_video_is_read_once(video: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert made(video, tmp_path) == first
     monkeypatch.undo()
     assert made(video, tmp_path, seed=1).folder != first.folder
+
+
+def test_what_a_killed_run_left_is_removed(video: Path, tmp_path: Path) -> None:
+    folder = made(video, tmp_path).folder
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, others = (tmp_path / f"{folder.name}.{process}" for process in (ended.pid, os.getppid()))
+    shutil.copytree(folder, left)
+    shutil.copytree(folder, others)
+    shutil.rmtree(folder)
+    assert made(video, tmp_path).folder == folder
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, others.name}
 
 
 def test_most_stretches_are_kept_evenly(video: Path, tmp_path: Path) -> None:
