@@ -153,11 +153,11 @@ inline void store_confidence(uint8_t* to, Floats others, int64_t count) {
   store_bytes(to, __builtin_convertvector(share == share ? share : Floats{}, Ints), count);
 }
 
-// The labels of `count` pixels, and how sure they are where `confidence` is not null. `logits` gives each class's.
-template <typename Logits>
+// The labels of `count` pixels, and how sure they are where somebody asks. `logits` gives each class's.
+template <bool Asked, typename Logits>
 inline void label_pixels(const SegmentationLabelsArguments& a, const Buffers& b, const Logits& logits, int64_t count,
                          uint8_t* output, uint8_t* confidence) {
-  if (confidence == nullptr) return store_bytes(output, winner_of(a.classes, logits).label, count);
+  if (!Asked) return store_bytes(output, winner_of(a.classes, logits).label, count);
   const Winner winner = winner_of(a.classes, [&](int64_t n) {
     const Floats values = logits(n);
     store(b.values + n * kLanes, values);
@@ -197,6 +197,7 @@ inline void label_candidates(const Buffers& b, int64_t vector, const Logits& log
   store_confidence(confidence, parts_of_others(kept, again, winner.logit), count);
 }
 
+template <bool Asked>
 void label_row_of_same_size(const SegmentationLabelsArguments& a, const Buffers& b, const float* row, uint8_t* output,
                             uint8_t* confidence) {
   const int64_t plane_size = a.height * a.width;
@@ -206,7 +207,7 @@ void label_row_of_same_size(const SegmentationLabelsArguments& a, const Buffers&
       const float* const from = row + n * plane_size + x;
       return count == kLanes ? load(from) : load_first(from, count);
     };
-    label_pixels(a, b, logits, count, output + x, confidence == nullptr ? nullptr : confidence + x);
+    label_pixels<Asked>(a, b, logits, count, output + x, Asked ? confidence + x : nullptr);
   }
 }
 
@@ -228,7 +229,7 @@ void interpolate_rows(const SegmentationLabelsArguments& a, const float* logits,
   }
 }
 
-template <int UsedTaps>
+template <int UsedTaps, bool Asked>
 void label_row(const SegmentationLabelsArguments& a, const Buffers& b, uint8_t* output, uint8_t* confidence) {
   for (int64_t x = 0; x < a.output_width; x += kLanes) {
     const int64_t count = smaller(kLanes, a.output_width - x);
@@ -245,10 +246,10 @@ void label_row(const SegmentationLabelsArguments& a, const Buffers& b, uint8_t* 
       }
       return sum;
     };
-    if (b.candidates.label != nullptr) {
+    if (Asked && b.candidates.label != nullptr) {
       label_candidates(b, x / kLanes, interpolated, count, output + x, confidence + x);
     } else {
-      label_pixels(a, b, interpolated, count, output + x, confidence == nullptr ? nullptr : confidence + x);
+      label_pixels<Asked>(a, b, interpolated, count, output + x, Asked ? confidence + x : nullptr);
     }
   }
 }
@@ -335,7 +336,8 @@ Work plan(const SegmentationLabelsArguments& a) {
   return {a.batch * divide_up(a.output_height, band_rows(a)), arena.size()};
 }
 
-void run(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
+template <bool Asked>
+void run_band(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
   Arena arena(scratch);
   const Buffers b = lay_out(a, arena);
   const int64_t bands = divide_up(a.output_height, band_rows(a));
@@ -343,12 +345,11 @@ void run(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
   const int64_t y_end = smaller(y_begin + band_rows(a), a.output_height);
   const float* logits = a.logits + image * a.classes * a.height * a.width;
   uint8_t* output = a.output + image * a.output_height * a.output_width;
-  uint8_t* const confidence =
-      a.confidence == nullptr ? nullptr : a.confidence + image * a.output_height * a.output_width;
-  const auto confidence_row = [&](int64_t y) { return confidence == nullptr ? nullptr : confidence + y * a.output_width; };
+  uint8_t* const confidence = Asked ? a.confidence + image * a.output_height * a.output_width : nullptr;
+  const auto confidence_row = [&](int64_t y) { return Asked ? confidence + y * a.output_width : nullptr; };
   if (same_size(a)) {
     for (int64_t y = y_begin; y < y_end; ++y) {
-      label_row_of_same_size(a, b, logits + y * a.width, output + y * a.output_width, confidence_row(y));
+      label_row_of_same_size<Asked>(a, b, logits + y * a.width, output + y * a.output_width, confidence_row(y));
     }
     return;
   }
@@ -360,7 +361,7 @@ void run(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
     third_tap = third_tap || taps.weight[2] != 0;
   }
   const int64_t first_row = taps_at(a, y_begin, a.height, a.output_height).first;
-  if (b.candidates.label != nullptr) {
+  if (Asked && b.candidates.label != nullptr) {
     const int64_t rows = taps_at(a, y_end - 1, a.height, a.output_height).first + kTaps - first_row;
     find_leaders(a, logits + first_row * a.width, smaller(rows, a.height - first_row), b);
   }
@@ -368,7 +369,7 @@ void run(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
   int64_t known_first = -1, known_rows = 0;
   for (int64_t y = y_begin; y < y_end; ++y) {
     const Taps taps = taps_at(a, y, a.height, a.output_height);
-    if (b.candidates.label != nullptr) {
+    if (Asked && b.candidates.label != nullptr) {
       const int64_t rows = taps.weight[2] != 0 ? 3 : taps.weight[1] != 0 ? 2 : 1;
       // What holds between more rows holds between fewer.
       if (taps.first != known_first || rows > known_rows) {
@@ -377,9 +378,13 @@ void run(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
       }
     }
     interpolate_rows(a, logits, taps, b);
-    const auto row = third_tap ? label_row<3> : label_row<2>;
+    const auto row = third_tap ? label_row<3, Asked> : label_row<2, Asked>;
     row(a, b, output + y * a.output_width, confidence_row(y));
   }
+}
+
+void run(const SegmentationLabelsArguments& a, int64_t task, void* scratch) {
+  a.confidence == nullptr ? run_band<false>(a, task, scratch) : run_band<true>(a, task, scratch);
 }
 
 }  // namespace
