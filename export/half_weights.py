@@ -6,6 +6,8 @@ graph. Every weight is then off by at most 1/2048 of itself, which moves results
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -16,16 +18,23 @@ SMALLEST = 1024
 
 def store_half(model: onnx.ModelProto) -> None:
     """Change a model in place."""
-    casts = []
-    for constant in model.graph.initializer:
-        if constant.data_type != TensorProto.FLOAT or np.prod(constant.dims) < SMALLEST:
-            continue
-        name = constant.name
-        constant.CopyFrom(numpy_helper.from_array(_half(numpy_helper.to_array(constant)), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [constant.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    put_first(model.graph, [cast for each in model.graph.initializer if (cast := halved(each)) is not None])
+
+
+def halved(constant: TensorProto) -> onnx.NodeProto | None:
+    """Change a constant in place, and return the node that makes of it what it was; None where it stays as it is."""
+    if constant.data_type != TensorProto.FLOAT or np.prod(constant.dims) < SMALLEST:
+        return None
+    name = constant.name
+    constant.CopyFrom(numpy_helper.from_array(_half(numpy_helper.to_array(constant)), f"{name}.half"))
+    return helper.make_node("Cast", [constant.name], [name], to=TensorProto.FLOAT)
+
+
+def put_first(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Put nodes before all others of a graph."""
+    everything = [*nodes, *graph.node]
+    del graph.node[:]
+    graph.node.extend(everything)
 
 
 def _half(values: np.ndarray) -> np.ndarray:

@@ -53,6 +53,7 @@ def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Axes of the input, where that cannot be seen.")
 @click.option("--output-layout", type=click.Choice(["nchw", "nhwc"]), help="Axes of the output likewise.")
 @click.option("--interval", type=int, default=12, show_default=True, help="Recommended keyframe interval.")
+@click.option("--half-weights", is_flag=True, help="Store weights in half precision: half the size.")
 @json_option
 def convert(
     model: Path,
@@ -72,6 +73,7 @@ def convert(
     layout: str | None,
     output_layout: str | None,
     interval: int,
+    half_weights: bool,
     as_json: bool,
 ) -> None:
     """Turn MODEL, a segmentation network in ONNX, into a bundle with HR alone.
@@ -104,6 +106,7 @@ def convert(
         layout=layout,  # type: ignore[arg-type]
         output_layout=output_layout,  # type: ignore[arg-type]
         interval=interval,
+        half_weights=half_weights,
         progress=show_progress,
     )
     manifest = bundle.manifest

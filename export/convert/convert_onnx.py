@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -37,6 +37,11 @@ _TOOLS: Final = ("arseg-edge", "onnx", "onnxruntime", "onnxruntime-gpu")
 _RUNTIME_OF_OPSET: Final = {20: "1.17", 21: "1.18", 22: "1.20"}
 """The oldest ONNX Runtime that takes an opset; of later ones, the one that ran it here is said."""
 
+
+class HalfWeightsWarning(UserWarning):
+    """A model was too large to keep its weights as they are."""
+
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of how many steps are behind."""
 
@@ -60,6 +65,7 @@ def convert_onnx(
     layout: Layout | None = None,
     output_layout: Layout | None = None,
     interval: int = 12,
+    half_weights: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
     """Turn a finished ONNX model into a bundle with HR alone, and return it. PyTorch is not needed.
@@ -87,6 +93,7 @@ def convert_onnx(
         layout: the order of the input's axes, ``"nchw"`` or ``"nhwc"``, where that cannot be seen.
         output_layout: that of the output's.
         interval: the keyframe interval that the bundle recommends.
+        half_weights: store weights in half precision, for half the size; what is larger than 2 GB is stored so anyway.
         progress: is told how far things are.
 
     Raises:
@@ -129,9 +136,15 @@ def convert_onnx(
     check_writable(target)
     tell = progress or (lambda what, done, total: None)
     tell("reading the model", 0, 5)
-    given = read_model(Path(path))
+    given = read_model(Path(path), half_weights=half_weights)
     beside = read_beside(given.path)
-    tell("looking at the model", 1, 5)
+    if given.halved and not half_weights:
+        warnings.warn(
+            f"{given.name} is too large for one file: its weights are stored in half precision",
+            HalfWeightsWarning,
+            stacklevel=2,
+        )
+    tell(" and ".join(["looking at the model", *beside.files]), 1, 5)
     looked = look(given, request, beside)
     tell("counting multiply-accumulates", 2, 5)
     macs = Macs(looked.frame_size, count_macs(given, looked.picture, looked.image), {}, None)
@@ -158,7 +171,7 @@ def convert_onnx(
         operators=used,
         oldest_onnxruntime=_oldest_runtime(given.opset),
         tools=tool_versions(_TOOLS),
-        sources=Sources(hashlib.sha256(given.path.read_bytes()).hexdigest(), {}),
+        sources=Sources(given.sha256, {}),
         parity=tuple(figures),
         macs=macs,
         members={},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ from onnx import AttributeProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
 from arseg_edge.errors import ModelError, reason_of
+from arseg_edge.export.half_weights import halved, put_first
 
 OLDEST_OPSET: Final = 11
 LARGEST_MODEL: Final = (1 << 31) - (1 << 20)
@@ -30,6 +33,10 @@ class GivenModel:
     proto: onnx.ModelProto
     """With all data inside."""
     opset: int
+    sha256: str
+    """Of the file, and of those that its external data lie in."""
+    halved: bool = False
+    """Whether weights were brought to half precision, since they were too large for one file."""
 
     @property
     def name(self) -> str:
@@ -37,8 +44,10 @@ class GivenModel:
         return str(self.path)
 
 
-def read_model(path: Path) -> GivenModel:
+def read_model(path: Path, *, half_weights: bool = False) -> GivenModel:
     """Read an ONNX file.
+
+    A model that is too large for one file gets weights in half precision, as all do with ``half_weights``.
 
     Raises:
         ModelError: no file, not ONNX, cut short, of an opset below 11, with operators of an unknown domain,
@@ -55,8 +64,9 @@ def read_model(path: Path) -> GivenModel:
     model = _parsed(path, data)
     opset = _opset(path, model)
     _check_domains(path, model)
-    _load_external_data(path, model)
-    return GivenModel(path, model, opset)
+    files, halve = _check_external_data(path, model, half_weights)
+    _load_external_data(path, model, halve)
+    return GivenModel(path, model, opset, _sha256(data, files), halve)
 
 
 def _parsed(path: Path, data: bytes) -> onnx.ModelProto:
@@ -121,12 +131,14 @@ def _tensors_of(model: onnx.ModelProto) -> Iterator[TensorProto]:
             yield from inner.initializer
 
 
-def _load_external_data(path: Path, model: onnx.ModelProto) -> None:
-    """Put what lies in files beside the model into it."""
+def _check_external_data(path: Path, model: onnx.ModelProto, half_weights: bool) -> tuple[list[Path], bool]:
+    """Return the files that data lie in, and whether weights must be halved."""
     folder = path.parent.resolve()
-    tensors = [each for each in _tensors_of(model) if uses_external_data(each)]
-    size = model.ByteSize()
-    for tensor in tensors:
+    files: list[Path] = []
+    large = 0
+    for tensor in _tensors_of(model):
+        if not uses_external_data(tensor):
+            continue
         info = ExternalDataInfo(tensor)
         file = folder / info.location
         if not file.resolve().is_relative_to(folder) or file.is_symlink():
@@ -136,24 +148,53 @@ def _load_external_data(path: Path, model: onnx.ModelProto) -> None:
             )
         if not file.is_file():
             raise ModelError(f"{path}: external data missing: no file {file}: copy it along with the model")
-        offset, length = info.offset or 0, info.length or file.stat().st_size - (info.offset or 0)
-        if offset + length > file.stat().st_size or length < 0:
+        there, offset = file.stat().st_size, info.offset or 0
+        length = info.length or there - offset
+        if offset + length > there or length < 0:
             raise ModelError(
-                f"{path}: external data cut short: {file} has {file.stat().st_size} bytes, and {tensor.name[:100]!r} "
-                f"ends at {offset + length}: copy it again, whole"
+                f"{path}: external data cut short: {file} has {there} bytes, and {tensor.name[:100]!r} ends at "
+                f"{offset + length}: copy it again, whole"
             )
-        size += length
-    if size > LARGEST_MODEL:
+        large += length
+        files += [] if file in files else [file]
+    size, constants = model.ByteSize() + large, model.graph.initializer
+    halves = sum(math.prod(each.dims) * 2 for each in constants if each.data_type == TensorProto.FLOAT)
+    halve = half_weights or size > LARGEST_MODEL
+    if halve and size - halves > LARGEST_MODEL:
         raise ModelError(
             f"{path}: {size / 1e9:.1f} GB with its external data, and a bundle's graph holds "
-            f"{LARGEST_MODEL / 1e9:.1f} GB at most: convert its weights to float16 first"
+            f"{LARGEST_MODEL / 1e9:.1f} GB at most, even with weights in half precision: convert a smaller model"
         )
-    for tensor in tensors:
-        try:
-            load_external_data_for_tensor(tensor, str(folder))
-        except Exception as error:  # whatever the onnx package finds wrong with it
-            raise ModelError(
-                f"{path}: external data cannot be read ({reason_of(error)}): save the model anew"
-            ) from None
-        tensor.data_location = TensorProto.DEFAULT
-        del tensor.external_data[:]
+    return files, halve
+
+
+def _load_external_data(path: Path, model: onnx.ModelProto, halve: bool) -> None:
+    """Put what lies in files beside the model into it; one constant after the other, so that it is never too large."""
+    casts = []
+    for constant in model.graph.initializer:
+        _load(path, constant)
+        cast = halved(constant) if halve else None
+        casts += [] if cast is None else [cast]
+    put_first(model.graph, casts)
+    for tensor in _tensors_of(model):
+        _load(path, tensor)
+
+
+def _load(path: Path, tensor: TensorProto) -> None:
+    if not uses_external_data(tensor):
+        return
+    try:
+        load_external_data_for_tensor(tensor, str(path.parent.resolve()))
+    except Exception as error:  # whatever the onnx package finds wrong with it
+        raise ModelError(f"{path}: external data cannot be read ({reason_of(error)}): save the model anew") from None
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def _sha256(data: bytes, files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(data)
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()

@@ -19,7 +19,7 @@ from small_models import CLASSES, DYNAMIC, MEAN, NORMAL, STD, Network, ended, of
 import arseg_edge
 from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.demo import demo_bundle
-from arseg_edge.errors import ParityError, SizeError
+from arseg_edge.errors import ModelError, ParityError, SizeError
 from arseg_edge.export import convert_onnx
 from arseg_edge.runtime.reports.verify import verify
 
@@ -385,3 +385,59 @@ def test_nothing_is_written_where_labels_differ(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ParityError, match=r"of the labels differ from the model's own on .* nothing was written"):
         convert_onnx(path, out=tmp_path / "model.arseg", **NORMAL)
     assert not (tmp_path / "model.arseg").exists()
+
+
+def large_weights(folder: Path) -> Path:
+    """A model most of whose weight lies in one constant beside it."""
+    network = Network()
+    raw = network.logits("image", "raw")
+    network.constant("large", np.arange(5000) / 5000, np.float32)
+    one = network.node("Gather", ["large", network.constant("which", [1234], np.int64)], "one")
+    network.node("Add", [raw, one], "logits")
+    network.gives("logits")
+    how = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 16}
+    return save(network.model(DYNAMIC), folder / "model.onnx", **how)
+
+
+def test_weights_in_half_precision(tmp_path: Path) -> None:
+    path = large_weights(tmp_path)
+    whole = convert_onnx(path, out=tmp_path / "whole.arseg", **NORMAL)
+    half = convert_onnx(path, out=tmp_path / "half.arseg", **NORMAL, half_weights=True)
+    members = [each.manifest.members[KEYFRAME].bytes for each in (whole, half)]
+    assert members[0] - members[1] > 9000
+    assert verify(half, providers="cpu").passed
+    rgb = picture()
+    same(labels_of(half, rgb), enlarged(alone(path, normal(rgb)), (72, 104)).argmax(0))
+    assert whole.manifest.sources == half.manifest.sources
+
+
+def test_what_is_too_large_for_one_file_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arseg_edge.export.convert import given_model
+
+    path = large_weights(tmp_path)
+    monkeypatch.setattr(given_model, "LARGEST_MODEL", 20_000)
+    bundle = convert_onnx(path, out=tmp_path / "half.arseg", **NORMAL)
+    assert bundle.manifest.members[KEYFRAME].bytes < 20_000
+    monkeypatch.setattr(given_model, "LARGEST_MODEL", 10_000)
+    with pytest.raises(ModelError, match="even with weights in half precision: convert a smaller model"):
+        convert_onnx(path, out=tmp_path / "half.arseg", **NORMAL)
+
+
+@pytest.mark.long
+def test_more_than_2_gigabytes(tmp_path: Path) -> None:
+    path = large_weights(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    (large,) = (each for each in model.graph.initializer if each.name == "large")
+    count = 600_000_000
+    large.dims[:] = [count]
+    for entry in large.external_data:
+        entry.value = {"location": "large.bin", "offset": "0", "length": str(4 * count)}.get(entry.key, entry.value)
+    with (tmp_path / "large.bin").open("wb") as file:  # nearly all of it is a hole
+        file.truncate(4 * count)
+        file.seek(4 * 1234)
+        file.write(np.float32(0.25).tobytes())
+    path.write_bytes(model.SerializeToString())
+    bundle = convert_onnx(path, out=tmp_path / "large.arseg", **NORMAL)
+    assert 1e9 < bundle.manifest.members[KEYFRAME].bytes < 2**31
+    rgb = picture()
+    same(labels_of(bundle, rgb), enlarged(alone(path, normal(rgb)), (72, 104)).argmax(0))

@@ -29,6 +29,8 @@ def test_names_and_parameters() -> None:
     assert list(parameters)[:4] == ["family", "hr", "lr", "out"]
     parameters = inspect.signature(arseg_edge.export.convert_onnx).parameters
     assert list(parameters)[:2] == ["path", "out"]
-    assert {each.default for name, each in list(parameters.items())[2:] if name != "interval"} == {None}
+    assert {
+        each.default for name, each in list(parameters.items())[2:] if name not in ("interval", "half_weights")
+    } == {None}
     for name in arseg_edge.export.__all__:
         assert inspect.getdoc(getattr(arseg_edge.export, name)), name
