@@ -15,6 +15,7 @@ from arseg_edge.errors import UsageError
 from arseg_edge.runtime.motion import CHAINS, Chaining
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.follow import Follower, MotionMode, MotionSource
+from arseg_edge.runtime.motion.tracker import MotionGrid
 from arseg_edge.runtime.schedule.keyframes import INTERVAL, Guards, KeyframeReason, check_interval
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
@@ -162,12 +163,12 @@ def motion_frames(
     chaining: Chaining = "subpixel",
     motion: MotionMode = "auto",
     guards: Guards | None = GUARDS,
-    grid: tuple[int, int] | None = None,
+    grid: MotionGrid = None,
 ) -> Generator[MotionFrame, None, None]:
     """The same for a source that is open already, and stays open.
 
     With ``grid`` (a, b) the motion is [a, b, 2], in cells of that grid: what follows at another size than the
-    picture's needs no more vectors than that.
+    picture's needs no more vectors than that. With "working" it is on the grid that it was found on, whichever.
 
     Raises: as ``read_motion``.
     """

@@ -178,7 +178,7 @@ class Segmenter:
             self.manifest.chaining,
             settings.motion,
             settings.guards,
-            grid=self._network_size.common,
+            grid="working" if self._networks.takes_any_grid else self._network_size.common,
         )
 
         def prepare(frame: MotionFrame) -> _ReadyFrame:

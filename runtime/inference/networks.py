@@ -81,6 +81,11 @@ class Networks:
         """Whether there is an LR network."""
         return self.scale is not None
 
+    @property
+    def takes_any_grid(self) -> bool:
+        """Whether LR takes motion on any grid over the picture as it is."""
+        return self._sized and self._sampling == "consistent"
+
     def lr_size(self, frame_size: Size) -> Size:
         """Return the size that the LR network runs at beside a keyframe of ``frame_size``.
 

@@ -27,7 +27,7 @@ from arseg_edge.runtime.motion import CHAINS
 from arseg_edge.runtime.motion.agreement import resized
 from arseg_edge.runtime.motion.chain import Motion
 from arseg_edge.runtime.motion.luma import Luma, working_luma
-from arseg_edge.runtime.motion.tracker import Tracker
+from arseg_edge.runtime.motion.tracker import MotionGrid, Tracker
 from arseg_edge.runtime.motion.vectors import ListedVectors, listed_vectors
 from arseg_edge.runtime.schedule.keyframes import Guards, KeyframeReason, Link, keyframe_reason, mismatch_reason
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
@@ -85,9 +85,9 @@ class Follower:
         chaining: Chaining,
         mode: MotionMode,
         guards: Guards | None,
-        grid: tuple[int, int] | None = None,
+        grid: MotionGrid = None,
     ) -> None:
-        """``grid``: rows and columns of the motion; None for those of the picture."""
+        """``grid``: rows and columns of the motion; chained vectors have those of the picture in place of "working"."""
         self._grid = grid
         self._interval, self._guards = interval, guards
         self._way: _Way = chaining if mode == "auto" else mode
@@ -138,7 +138,9 @@ class Follower:
         return Followed(None, None, reason, 0, 0.0)
 
     def _on_grid(self, motion: Motion) -> Motion:
-        return motion if self._grid in (None, motion.shape[:2]) else resized(motion, *self._grid)
+        if self._grid in (None, "working", motion.shape[:2]):
+            return motion
+        return resized(motion, *self._grid)
 
     def _motion(
         self, frame: DecodedFrame, luma: Luma, vectors: ListedVectors | None, reading: _Reading, distance: int

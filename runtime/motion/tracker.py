@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -27,6 +27,9 @@ from arseg_edge.runtime.motion.flow import Flow
 from arseg_edge.runtime.motion.luma import Luma
 from arseg_edge.runtime.motion.resolve import guesses
 from arseg_edge.runtime.motion.vectors import INTRA, ListedVectors, PixelVectors
+
+MotionGrid = tuple[int, int] | Literal["working"] | None
+"""Rows and columns of motion: those of the working picture, which it is found on; None: those of the frame."""
 
 _REFERENCES: Final = 4
 """How many frames back vectors are followed where they may point to any of several."""
@@ -72,7 +75,7 @@ class _Known:
 class Tracker:
     """Follows frames to a keyframe; ``restart`` there, then ``follow`` each frame in display order."""
 
-    def __init__(self, *, flow: bool = True, grid: tuple[int, int] | None = None) -> None:
+    def __init__(self, *, flow: bool = True, grid: MotionGrid = None) -> None:
         """With ``flow`` False nothing but vectors is used; ``grid``: rows and columns of the motion, if not H and W."""
         self._motion_grid = grid
         self._from_vectors = Flow(finest=2, stride=5, iterations=4) if flow else None
@@ -143,7 +146,10 @@ class Tracker:
         cv2.max(positions, self._limits[0], positions)
         cv2.min(positions, self._limits[1], positions)
         self._take(found := _Known(self._grid, positions=positions), droppable=droppable)
-        return Tracked(resized(found.moved, *(self._motion_grid or self._size)), mismatch(choice.difference))
+        moved = found.moved
+        if self._motion_grid != "working":
+            moved = resized(moved, *(self._motion_grid or self._size))
+        return Tracked(moved, mismatch(choice.difference))
 
     def _take(self, known: _Known, *, droppable: bool) -> None:
         self._before = known

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +17,13 @@ import psutil
 import pytest
 from streams import Image, change_packets, encode, panning
 
+import arseg_edge
 from arseg_edge.errors import CodecError, SourceError, UsageError
+from arseg_edge.runtime.inference.networks import Networks
 from arseg_edge.runtime.motion import CHAINS, Chaining
+from arseg_edge.runtime.motion.agreement import resized
+from arseg_edge.runtime.motion.follow import MotionMode
+from arseg_edge.runtime.motion.tracker import MotionGrid
 from arseg_edge.runtime.read_motion import MotionFrame, motion_frames, read_motion
 from arseg_edge.runtime.source.open_source import open_source
 
@@ -272,3 +278,53 @@ def test_errors_of_the_source_pass_through(tmp_path: Path) -> None:
     noise = change_packets(path, tmp_path / "n.mp4", dict.fromkeys(range(2), b"no slice of a picture"))
     with pytest.raises(CodecError, match="could be decoded"):
         list(read_motion(noise))
+
+
+@pytest.mark.parametrize(
+    ("chaining", "motion"), [("subpixel", "auto"), ("subpixel", "bitstream"), ("published", "auto")]
+)
+def test_motion_on_the_grid_that_it_was_found_on(tmp_path: Path, chaining: Chaining, motion: MotionMode) -> None:
+    # So large that its working picture has half of each side.
+    size = 480, 640
+    encode(tmp_path / "pan.mp4", panning(4, *size, 3, 1), bit_rate=20_000_000)
+    found: dict[str, list[npt.NDArray[np.float32]]] = {}
+    grids: tuple[MotionGrid, ...] = (None, "working")
+    for grid in grids:
+        with open_source(tmp_path / "pan.mp4") as source:
+            frames = list(motion_frames(source, 12, chaining, motion, grid=grid))
+        found[str(grid)] = [frame.motion for frame in frames if frame.motion is not None]
+    assert [len(each) for each in found.values()] == [3, 3]
+    for full, working in zip(*found.values(), strict=True):
+        assert full.shape == (*size, 2)
+        if chaining == "published" or motion == "bitstream":
+            np.testing.assert_array_equal(working, full)  # chained pixel by pixel
+        else:
+            assert working.shape == (240, 320, 2)
+            np.testing.assert_allclose(resized(working, *size), full, atol=1e-3)
+
+
+def test_frames_of_a_segmenter_have_no_more_motion_than_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The paper's schedule does not enlarge motion for a graph that takes it on any grid; its labels are the same."""
+    encode(tmp_path / "pan.mp4", panning(4, 480, 640, 3, 1), bit_rate=20_000_000)
+
+    def labels() -> list[npt.NDArray[np.uint8]]:
+        with arseg_edge.load(schedule="paper") as segmenter:
+            return [result.labels for result in segmenter.stream(tmp_path / "pan.mp4")]
+
+    shapes = []
+    run = Networks.run_nonkeyframe
+
+    def noting(self: Networks, frame: Any, feature: Any, motion: Any, *rest: Any, **options: Any) -> Any:
+        shapes.append(motion.shape)
+        return run(self, frame, feature, motion, *rest, **options)
+
+    monkeypatch.setattr(Networks, "run_nonkeyframe", noting)
+    working = labels()
+    assert shapes == [(240, 320, 2)] * 3
+    monkeypatch.setattr(Networks, "takes_any_grid", property(lambda self: False))
+    full = labels()
+    assert shapes[3:] == [(480, 640, 2)] * 3
+    apart = [float((one != other).mean()) for one, other in zip(working, full, strict=True)]
+    assert max(apart) < 1e-4
