@@ -34,7 +34,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from arseg_edge.export.families import Family
 from arseg_edge.export.operators.normalize_image import normalize_image_node
-from arseg_edge.export.operators.segmentation_labels import CONFIDENCE, CONFIDENCE_SIZE, segmentation_labels_node
+from arseg_edge.export.operators.segmentation_labels import declare_confidence, segmentation_labels_node
 
 LABELS = "labels"
 """The graphs' first output."""
@@ -85,13 +85,6 @@ def declare_sizes(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto],
     labels = helper.make_tensor_value_info(LABELS, TensorProto.UINT8, [1, "labels_height", "labels_width"])
     _replace(graph.input, [*inputs, *sizes])
     _replace(graph.output, [labels, *(each for each in graph.output if each.name != LABELS)])
-
-
-def declare_confidence(graph: onnx.GraphProto) -> None:
-    """Declare the confidence as the last output, and its size as the last input."""
-    sure = helper.make_tensor_value_info(CONFIDENCE, TensorProto.UINT8, [1, "confidence_height", "confidence_width"])
-    graph.input.append(helper.make_tensor_value_info(CONFIDENCE_SIZE, TensorProto.INT64, [2]))
-    graph.output.append(sure)
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:

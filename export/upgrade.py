@@ -21,14 +21,18 @@ from arseg_edge.export.families import LabelRule
 from arseg_edge.export.graph_ends import (
     LOGITS,
     LR_FEATURE,
-    declare_confidence,
     declare_sizes,
     drop_unused,
     lr_size_nodes,
 )
 from arseg_edge.export.head import head_of
 from arseg_edge.export.operators.bodies import attach_bodies
-from arseg_edge.export.operators.segmentation_labels import CONFIDENCE, CONFIDENCE_SIZE, resize_logits
+from arseg_edge.export.operators.segmentation_labels import (
+    CONFIDENCE,
+    CONFIDENCE_SIZE,
+    declare_confidence,
+    resize_logits,
+)
 from arseg_edge.export.parity import TOLERANCE, error_of, labels_sizes, refuse_beyond_tolerance, run_graph, session_of
 from arseg_edge.golden import Expected, GoldenClip, read_golden, samples_of
 from arseg_edge.manifest import FORMAT_VERSION, LowResolution, ParityFigure

@@ -36,11 +36,19 @@ class Back:
     """A value that stands before the output."""
     from_source: bool
     """Whether labels are made of the source, or of the output, as whoever has the model alone must."""
+    probabilities: frozenset[str]
+    """Those of the values of the model that are probabilities already, whose softmax would say nothing."""
 
     @property
     def functions(self) -> bool:
         """Whether ``SegmentationLabels`` is used; labels that the model itself gives need none."""
         return self.output.kind != "labels"
+
+    @property
+    def confidence(self) -> bool:
+        """Whether the graph says how sure its labels are: it does where they are made of logits."""
+        made_of = self.source.value if self.from_source and self.source is not None else self.output.name
+        return self.functions and made_of not in self.probabilities
 
 
 def put_back(
@@ -81,9 +89,12 @@ def put_back(
     if window is not None:
         logits = _cropped(ends, ends.resize(logits, _picture(ends, value_of), channels=back.classes), window)
         upscale, align = 1, False
-    node = segmentation_labels_node(logits, "labels_size", LABELS, upscale=upscale, align_corners=align)
+    sure = back.confidence
+    node = segmentation_labels_node(
+        logits, "labels_size", LABELS, upscale=upscale, align_corners=align, confidence=sure
+    )
     ends.nodes.append(node)
-    body = body_of_any_opset(opset, upscale=upscale, align_corners=align)
+    body = body_of_any_opset(opset, upscale=upscale, align_corners=align, confidence=sure)
     if window is not None:
         return _give(ends, back, logits, seen, seen, False), body
     if back.from_source and source is not None:

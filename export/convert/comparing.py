@@ -17,6 +17,7 @@ from arseg_edge.export.convert.given_model import GivenModel
 from arseg_edge.export.convert.graph import KeyframeGraph, keyframe_graph
 from arseg_edge.export.convert.looking import Looked
 from arseg_edge.export.convert.probing import Size
+from arseg_edge.export.operators.segmentation_labels import CONFIDENCE_SIZE
 from arseg_edge.golden import Expected, GoldenClip
 from arseg_edge.manifest import ParityFigure
 
@@ -85,6 +86,8 @@ class _Runner:
     def __call__(self, frame: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
         """Return labels of a size."""
         inputs = {"frame": np.ascontiguousarray(frame)[None], "labels_size": np.array(size, np.int64)}
+        if any(each.name == CONFIDENCE_SIZE for each in self._session.get_inputs()):
+            inputs[CONFIDENCE_SIZE] = np.zeros(2, np.int64)
         try:
             (labels,) = self._session.run(["labels"], inputs)
         except Exception as error:

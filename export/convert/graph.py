@@ -15,6 +15,7 @@ from arseg_edge.export.convert.front import put_front
 from arseg_edge.export.convert.given_model import GivenModel
 from arseg_edge.export.convert.image_input import ImageInput
 from arseg_edge.export.convert.probing import Size
+from arseg_edge.export.operators.segmentation_labels import declare_confidence
 from arseg_edge.manifest import ConvertedInput, LabelRule
 from arseg_edge.operators import DOMAIN, VERSION
 
@@ -62,6 +63,8 @@ def keyframe_graph(
     if label_rule is not None:
         shape: list[str | int | None] = [1, back.classes, "logits_height", "logits_width"]
         graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, shape))
+    if back.confidence:
+        declare_confidence(graph)
     if body is not None:
         model.functions.append(body)
         model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))

@@ -73,8 +73,15 @@ def look(given: GivenModel, request: Request, beside: Beside) -> Looked:
         picture, request, beside, given.name, channels=channels, size=size, multiple=multiple, output=output.name
     )
     threshold = _threshold(given, request, output, outputs[output.name])
-    back = Back(output, len(classes), threshold, source, from_source=source is not None and output.kind != "labels")
+    from_source = source is not None and output.kind != "labels"
+    probabilities = {output.name, *([] if source is None or source.sigmoid else [source.value])}
+    probabilities = {name for name in probabilities if _are_probabilities(everything[name])}
+    back = Back(output, len(classes), threshold, source, from_source, frozenset(probabilities))
     return Looked(session, picture, rule, back, classes, image, seen, _frame_size(size))
+
+
+def _are_probabilities(array: NDArray[Any]) -> bool:
+    return bool(((array >= 0) & (array <= 1 + 1e-3)).all())
 
 
 def _channels_of(output: ClassOutput, source: Source | None, values: dict[str, NDArray[Any]]) -> int | None:

@@ -156,3 +156,10 @@ def segmentation_labels_node(
     node = onnx.helper.make_node(SEGMENTATION_LABELS, inputs, outputs, SEGMENTATION_LABELS, domain=DOMAIN)
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
     return node
+
+
+def declare_confidence(graph: onnx.GraphProto) -> None:
+    """Declare the confidence as the graph's last output, and its size as the last input."""
+    shape: list[str | int | None] = [1, "confidence_height", "confidence_width"]
+    graph.input.append(onnx.helper.make_tensor_value_info(CONFIDENCE_SIZE, onnx.TensorProto.INT64, [2]))
+    graph.output.append(onnx.helper.make_tensor_value_info(CONFIDENCE, onnx.TensorProto.UINT8, shape))

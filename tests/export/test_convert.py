@@ -19,7 +19,7 @@ from small_models import CLASSES, DYNAMIC, MEAN, NORMAL, STD, Network, ended, of
 import arseg_edge
 from arseg_edge.bundle import KEYFRAME, Bundle
 from arseg_edge.demo import demo_bundle
-from arseg_edge.errors import ModelError, ParityError, SizeError
+from arseg_edge.errors import BundleError, ModelError, ParityError, SizeError
 from arseg_edge.export import convert_onnx
 from arseg_edge.runtime.reports.verify import verify
 
@@ -441,3 +441,44 @@ def test_more_than_2_gigabytes(tmp_path: Path) -> None:
     assert 1e9 < bundle.manifest.members[KEYFRAME].bytes < 2**31
     rgb = picture()
     same(labels_of(bundle, rgb), enlarged(alone(path, normal(rgb)), (72, 104)).argmax(0))
+
+
+def confidence_of(bundle: Bundle, rgb: np.ndarray) -> np.ndarray:
+    with arseg_edge.load(bundle.path, providers="cpu", threads=1, confidence=True) as segmenter:
+        found = segmenter.step(rgb, keyframe=True).confidence
+    assert found is not None
+    return found
+
+
+def share(logits: np.ndarray) -> np.ndarray:
+    """Of [n, h, w], 255 times the largest softmax probability."""
+    above = logits.astype(np.float64) - logits.max(0)
+    return np.asarray(255 / np.exp(above).sum(0))
+
+
+@pytest.mark.parametrize("native", ["1", "0"], ids=["native", "body"])
+@pytest.mark.parametrize("opset", [11, 12, 13, 17, 18, 21, 26])
+def test_confidence_in_every_opset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opset: int, native: str) -> None:
+    monkeypatch.setenv("ARSEG_EDGE_NATIVE", native)
+    bundle, path = convert(plain(opset=opset), tmp_path, **NORMAL)
+    rgb = picture()
+    expected = share(enlarged(alone(path, normal(rgb)), (72, 104)))
+    found = confidence_of(bundle, rgb)
+    assert np.abs(found - expected).max() <= 1.1
+    assert found.std() > 1
+    graph = onnx.load_from_string(bundle.read(KEYFRAME)).graph
+    assert (graph.input[-1].name, graph.output[-1].name) == ("confidence_size", "confidence")
+
+
+def test_confidence_of_a_sigmoid(tmp_path: Path) -> None:
+    bundle, path = convert(ended("half-sigmoid"), tmp_path, **NORMAL)
+    rgb = picture()
+    foreground = alone(path, normal(rgb))[0, 0]
+    assert np.abs(confidence_of(bundle, rgb) - 255 * np.maximum(foreground, 1 - foreground)).max() <= 1.1
+
+
+@pytest.mark.parametrize("end", ["half-softmax", "softmax-half", "sigmoid", "argmax"])
+def test_what_gives_no_logits_gives_no_confidence(tmp_path: Path, end: str) -> None:
+    bundle, _ = convert(ended(end), tmp_path, **NORMAL)
+    with pytest.raises(BundleError, match=r"^model\.arseg: does not give the confidence"):
+        arseg_edge.load(bundle.path, providers="cpu", confidence=True)
