@@ -234,33 +234,6 @@ def test_hr_alone_gives_it(tiny_bundle: Path, tmp_path: Path) -> None:
     assert all(confidence_of(each).shape == (90, 160) for each in results)
 
 
-@pytest.fixture
-def without_confidence(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """A bundle whose graph gives labels alone."""
-    onnx = pytest.importorskip("onnx")
-    from arseg_edge.bundle import write_bundle
-
-    bundle = hr_alone(tiny_bundle, tmp_path / "whole.arseg", logits=False)
-    model = onnx.load_from_string(bundle.read(KEYFRAME))
-    (node,) = (each for each in model.graph.node if each.op_type == "SegmentationLabels")
-    del node.input[2:], node.output[1:], model.functions[:]
-    for values in (model.graph.input, model.graph.output):
-        del values[-1]
-    from arseg_edge.export.operators.bodies import attach_bodies
-
-    attach_bodies(model)
-    members = {KEYFRAME: model.SerializeToString(), "golden.npz": bundle.read("golden.npz")}
-    return write_bundle(tmp_path / "labels.arseg", bundle.manifest, members).path
-
-
-def test_a_bundle_that_gives_labels_alone_says_so(without_confidence: Path) -> None:
-    with arseg_edge.load(without_confidence, threads=1) as segmenter:
-        assert segmenter.step(pictures(1)[0], keyframe=True).confidence is None
-    with pytest.raises(BundleError, match=r"^labels\.arseg: does not give the confidence") as raised:
-        arseg_edge.load(without_confidence, confidence=True)
-    assert "\n" not in str(raised.value)
-
-
 def test_a_bundle_of_format_1_says_so() -> None:
     path = Path(__file__).parents[1] / "data" / "tiny-format1.arseg"
     with pytest.raises(
