@@ -2,6 +2,7 @@
 
     python benchmarks/guards.py joins ../shared [--count 50] [--json]
     python benchmarks/guards.py cost ../shared [--json]
+    python benchmarks/guards.py network ../shared [--model NAME.arseg] [--json]
 
 ``joins``: two clips of different scenes (the CamVid clip, a motorway, a table, slow pans over CamVid stills)
 are joined and encoded by x264 and x265, with and without B-frames, with an I-frame at the cut and without. Found:
@@ -10,6 +11,9 @@ the first frame of the new scene is a keyframe. False: a guard made any other fr
 ``cost``: the CamVid clip, whole, and cut into pieces of 5 to 25 frames in random order (mean of three). The guards'
 quality is set against that of a fixed interval, interpolated at the same number of keyframes: PSNR of the warped
 keyframe, and mIoU of the keyframe's true labels, warped, against the frame's own.
+
+``network``: the same with a trained network: mIoU of the paper's schedule as it is deployed, HR on keyframes and LR
+with CReFF on all others.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +32,12 @@ import numpy as np
 import numpy.typing as npt
 from warp_quality import Image, encode, pictures, psnr, warp
 
+from arseg_edge.bundle import read_bundle
+from arseg_edge.datasets.sequence import IGNORED
+from arseg_edge.demo import demo_bundle
+from arseg_edge.evaluation.bundle_predictor import BundlePredictor
+from arseg_edge.evaluation.confusion import confusion_matrix, mean_iou
+from arseg_edge.runtime.inference.cpu_budget import usable_cores
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
 from arseg_edge.runtime.read_motion import read_motion
 from arseg_edge.runtime.schedule.keyframes import Guards
@@ -101,8 +111,15 @@ def joins(shared: Path, count: int, guards: Guards) -> dict[str, dict[str, objec
     return report
 
 
-def cost(shared: Path) -> list[dict[str, object]]:
-    """Quality with the guards at some intervals, and without at the interval that takes as many keyframes."""
+Quality = Callable[[Path, Sequence[Image], int, "Guards | None"], dict[str, float]]
+"""Of a video with its labels, at an interval: the number of keyframes, and what else is measured."""
+
+
+def cost(shared: Path, measure: Quality, intervals: Sequence[int]) -> list[dict[str, object]]:
+    """Quality with the guards at some intervals, and without at the interval that takes as many keyframes.
+
+    ``intervals`` are those without guards, between which is interpolated.
+    """
     clip = pictures(shared / "camvid/val", SIZE)
     labels = [
         np.asarray(cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), SIZE, interpolation=cv2.INTER_NEAREST))
@@ -123,24 +140,19 @@ def cost(shared: Path) -> list[dict[str, object]]:
             truths = [[labels[at] for at in order] for order in orders]
 
             def quality(interval: int, guards: Guards | None, paths: list[Path] = paths, truths: Any = truths) -> Any:
-                rows = [_quality(path, truth, interval, guards) for path, truth in zip(paths, truths, strict=True)]
+                rows = [measure(path, truth, interval, guards) for path, truth in zip(paths, truths, strict=True)]
                 return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
-            without = [quality(interval, None) for interval in range(4, 21)]
-            counts, psnrs, mious = (
-                np.array([row[key] for row in reversed(without)]) for key in ("keyframes", "psnr", "miou")
-            )
+            without = [quality(interval, None) for interval in sorted(intervals, reverse=True)]
+            counts = [row["keyframes"] for row in without]
             for interval in (8, 12, 16):
                 row = quality(interval, Guards())
-                report.append(
-                    {
-                        "clip": name,
-                        "interval": interval,
-                        **row,
-                        "psnr without": float(np.interp(row["keyframes"], counts, psnrs)),
-                        "miou without": float(np.interp(row["keyframes"], counts, mious)),
-                    }
-                )
+                alike = {
+                    f"{key} without": float(np.interp(row["keyframes"], counts, [each[key] for each in without]))
+                    for key in row
+                    if key != "keyframes"
+                }
+                report.append({"clip": name, "interval": interval, **row, **alike})
     return report
 
 
@@ -181,19 +193,39 @@ def _quality(path: Path, labels: Sequence[Image], interval: int, guards: Guards 
     }
 
 
+def of_network(model: Path, threads: int) -> Quality:
+    """Return what measures the paper's schedule with the networks of a bundle."""
+    predictor = BundlePredictor(read_bundle(model), threads=threads, providers="cpu")
+
+    def quality(path: Path, labels: Sequence[Image], interval: int, guards: Guards | None) -> dict[str, float]:
+        matrix, keyframes = np.zeros((CLASSES, CLASSES), np.int64), 0
+        with predictor.stream(path, interval, guards=guards) as results:
+            for result, truth in zip(results, labels, strict=True):
+                known = np.where(truth == UNLABELLED, IGNORED, truth).astype(np.uint8)
+                matrix += confusion_matrix(known, result.labels, CLASSES)
+                keyframes += result.is_keyframe
+        return {"keyframes": keyframes, "miou": float(mean_iou(matrix))}
+
+    return quality
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("joins", "cost"))
+    parser.add_argument("what", choices=("joins", "cost", "network"))
     parser.add_argument("shared", type=Path, help="the folder with camvid/ and video/")
     parser.add_argument("--count", type=int, default=50, help="joins for each encoder (%(default)s)")
+    parser.add_argument("--model", type=Path, default=demo_bundle(), help="of ``network``")
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     av.logging.set_level(av.logging.ERROR)
     if arguments.what == "joins":
         result: object = joins(arguments.shared, arguments.count, Guards())
+    elif arguments.what == "network":
+        result = cost(arguments.shared, of_network(arguments.model, arguments.threads), (4, 5, 6, 7, 8, 10, 12, 16, 20))
     else:
-        result = cost(arguments.shared)
+        result = cost(arguments.shared, _quality, range(4, 21))
     if arguments.json:
         print(json.dumps(result, indent=2))
     elif isinstance(result, dict):
