@@ -16,6 +16,7 @@ from arseg_edge.runtime.inference.providers import ProviderLike
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.read_motion import GUARDS
 from arseg_edge.runtime.schedule.adaptive import TOLERANCE, check_tolerance, default_intervals
+from arseg_edge.runtime.schedule.budget import ONLY_CUTS, parse_budget
 from arseg_edge.runtime.schedule.keyframes import Guards, check_interval
 from arseg_edge.runtime.segmenter import LrResize, Schedule, Segmenter, Settings
 
@@ -32,7 +33,8 @@ def load(
     lr_resize: LrResize = "exact",
     motion: MotionMode = "auto",
     schedule: Schedule = "adaptive",
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
+    budget: str | None = None,
     lookahead: bool = True,
     guards: Guards | None = GUARDS,
     lr_every: int | None = None,
@@ -60,7 +62,13 @@ def load(
         schedule: ``"adaptive"`` lets networks see frames where the video asks for it and moves their labels along to
             the others; ``"paper"`` is HR every interval and LR on all frames between.
         tolerance: of the adaptive schedule: the share of the picture, 0 to 1, that may be shown by no frame that a
-            network saw. Less is more accurate, and slower.
+            network saw. Less is more accurate, and slower. None: 0.06; with a budget nothing but it counts.
+        budget: of the adaptive schedule: what a frame may take, as ``"40ms"`` or ``"25fps"``. Once, on the first
+            frames that a stream of their size has, it is measured what HR, LR and moved labels cost here; from that
+            follows how often HR looks, and whether LR does, and the clock changes nothing afterwards
+            (``Segmenter.plans``, and the log, say what came of it). A budget that cannot be met is logged as a warning
+            with what is reached, and the stream goes on. It takes the place of ``interval`` and ``lr_every``; with a
+            ``tolerance`` the frames that this calls for come on top.
         lookahead: of the adaptive schedule: labels come from frames behind, too, where the source is a file; results
             are then late by up to an interval, whose pictures are held in memory.
         guards: of the paper's schedule: what else makes a frame a keyframe, such as
@@ -89,7 +97,11 @@ def load(
         raise UsageError(f"threads {threads!r}: must be a whole number, 1 or more")
     if schedule not in get_args(Schedule):
         raise UsageError(f"schedule {schedule!r}: must be one of {', '.join(get_args(Schedule))}")
-    check_tolerance(tolerance)
+    if tolerance is not None:
+        check_tolerance(tolerance)
+    milliseconds = None if budget is None else parse_budget(budget)
+    if milliseconds is not None:
+        _refuse_beside_budget(str(budget), schedule, interval, lr_every)
     if guards is not None and not isinstance(guards, Guards):
         raise UsageError(f"guards {guards!r}: must be arseg_edge.Guards(...), or None")
     if guards != GUARDS and schedule != "paper":
@@ -121,6 +133,8 @@ def load(
             f"{bundle.path.name}: does not give the confidence, as its graphs have no output 'confidence': leave it "
             "out, or export the model with its logits"
         )
+    if tolerance is None:
+        tolerance = TOLERANCE if milliseconds is None else ONLY_CUTS
     anchors = default_intervals(bundle.manifest.interval) if interval is None and lr_every is None else None
     settings = Settings(
         interval=bundle.manifest.interval if interval is None else interval,
@@ -134,10 +148,20 @@ def load(
         guards=guards,
         anchors=anchors,
         looks=lr_every,
+        budget=milliseconds,
         threads=threads,
         confidence=confidence,
     )
     return Segmenter(bundle, networks, settings)
+
+
+def _refuse_beside_budget(budget: str, schedule: Schedule, interval: int | None, lr_every: int | None) -> None:
+    """Raise UsageError for what says otherwise how often networks look."""
+    if schedule == "paper":
+        raise UsageError(f"budget {budget}: the paper's schedule has a fixed interval; take schedule adaptive with it")
+    for name, value in (("interval", interval), ("lr_every", lr_every)):
+        if value is not None:
+            raise UsageError(f"both budget {budget} and {name} {value}: the one decides the other, leave one out")
 
 
 def _refuse_lr(name: str, schedule: Schedule, interval: int | None, scale: float | None, lr_every: int | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+import logging
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -17,19 +19,31 @@ from arseg_edge.errors import SequenceError, SizeError
 from arseg_edge.manifest import ClassInfo, Manifest
 from arseg_edge.results import Branch, Result, Speed
 from arseg_edge.runtime.adaptive import GroupRunner, ReadyGroup, is_needed, ready_group
+from arseg_edge.runtime.costs import measure_costs, sample
 from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.networks import Networks
 from arseg_edge.runtime.motion.follow import MotionMode
 from arseg_edge.runtime.pipeline import FramesAhead, FramesHere, Reading
 from arseg_edge.runtime.read_motion import GUARDS, MotionFrame, motion_frames
-from arseg_edge.runtime.schedule.adaptive import TOLERANCE, BothSides, Group, Intervals, OneSide, ScheduledFrame
+from arseg_edge.runtime.schedule.adaptive import (
+    TOLERANCE,
+    BothSides,
+    Group,
+    Intervals,
+    OneSide,
+    ScheduledFrame,
+    TiedFrame,
+)
+from arseg_edge.runtime.schedule.budget import Plan, intervals_of, plan
 from arseg_edge.runtime.schedule.keyframes import Guards
 from arseg_edge.runtime.source.iterable import IterableSource
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
 from arseg_edge.runtime.steps import Steps
 from arseg_edge.runtime.stream import ResultStream
 from arseg_edge.runtime.tied_frames import tied_frames
+
+log = logging.getLogger(__name__)
 
 LrResize = Literal["exact", "fast"]
 """How a frame becomes the LR branch's picture: as in training, or straight from the decoder's, averaged down."""
@@ -58,6 +72,8 @@ class Settings:
     """Of the adaptive schedule; None: ``interval``, with a future and without."""
     looks: int | None = LOOKS
     """Without a future, the LR network sees a frame at least every so many; None: it never runs."""
+    budget: float | None = None
+    """Of the adaptive schedule: milliseconds a frame, from which ``anchors`` and ``looks`` follow then."""
     threads: int = 1
     guards: Guards | None = GUARDS
     confidence: bool = False
@@ -73,15 +89,21 @@ class _ReadyFrame:
     convert_ms: float
 
 
-def scheduled_groups(source: Source, settings: Settings) -> Generator[Group, None, None]:
-    """Follow an open source by the adaptive schedule."""
+def scheduled_groups(
+    source: Source, settings: Settings, frames: Iterator[TiedFrame] | None = None
+) -> Generator[Group, None, None]:
+    """Follow an open source by the adaptive schedule; ``frames`` are its own, where they are already being read."""
     anchors = settings.anchors or Intervals(settings.interval, settings.interval)
     schedule: BothSides | OneSide
-    if settings.lookahead and source.at_hand:
+    if _both_sides(source, settings):
         schedule = BothSides(anchors.both_sides, settings.tolerance)
     else:
         schedule = OneSide(anchors.one_side, settings.tolerance, settings.looks)
-    return schedule.groups(tied_frames(source, settings.motion))
+    return schedule.groups(tied_frames(source, settings.motion) if frames is None else frames)
+
+
+def _both_sides(source: Source, settings: Settings) -> bool:
+    return settings.lookahead and source.at_hand
 
 
 class Segmenter:
@@ -103,12 +125,19 @@ class Segmenter:
         self._steps = Steps(networks, self._network_size, confidence=settings.confidence)
         self._states: WeakSet[KeyframeState] = WeakSet()
         """Of all streams: a feature that is kept holds the memory that ONNX Runtime computed it in."""
+        self._plans: dict[tuple[tuple[int, int], bool], Plan] = {}
+        self._planning = threading.Lock()
         self._closed = False
 
     @property
     def interval(self) -> int:
-        """A keyframe comes at least every so many frames."""
+        """A keyframe comes at least every so many frames; ``plans`` says how many where there is a budget."""
         return self._settings.interval
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """What the budget came to, for each size of frames that streams had so far; empty without a budget."""
+        return tuple(self._plans.values())
 
     @property
     def manifest(self) -> Manifest:
@@ -205,7 +234,9 @@ class Segmenter:
             native=self.native,
             threads=settings.threads,
         )
-        frames = scheduled_groups(source, settings)
+        frames = (
+            scheduled_groups(source, settings) if settings.budget is None else self._budgeted(source, settings.budget)
+        )
 
         def prepare(group: Group) -> ReadyGroup:
             return ready_group(group, self._picture)
@@ -217,6 +248,34 @@ class Segmenter:
         if isinstance(source, IterableSource):
             return ResultStream(FramesHere(frames, prepare, reading), run, runner.close)
         return ResultStream(FramesAhead(frames, prepare, reading, is_needed=is_needed), run, runner.close)
+
+    def _budgeted(self, source: Source, budget: float) -> Generator[Group, None, None]:
+        """Follow an open source by the plan for its size, which is made when the first frames of such are there."""
+        settings, frames = self._settings, tied_frames(source, self._settings.motion)
+        first, frames = sample(frames)
+        if first:
+            chosen = self._plan(first, budget, lookahead=_both_sides(source, settings))
+            settings = replace(settings, anchors=intervals_of(chosen), looks=chosen.looks)
+        yield from scheduled_groups(source, settings, frames)
+
+    def _plan(self, frames: Sequence[TiedFrame], budget: float, *, lookahead: bool) -> Plan:
+        """Return what the budget comes to for such frames: measured once, and the same ever after."""
+        size = frames[0].decoded.height, frames[0].decoded.width
+        with self._planning:
+            if (size, lookahead) not in self._plans:
+                costs = measure_costs(
+                    frames,
+                    self._new_state(logits=True),
+                    self._picture,
+                    len(self.classes),
+                    self.manifest.label_rule,
+                    lookahead=lookahead,
+                    lr=self._networks.has_lr and not lookahead,
+                )
+                chosen = plan(budget, costs, self.manifest.interval, size=size, lookahead=lookahead)
+                log.log(logging.INFO if chosen.met else logging.WARNING, "%s", chosen)
+                self._plans[size, lookahead] = chosen
+            return self._plans[size, lookahead]
 
     def _picture(self, frame: ScheduledFrame) -> NDArray[np.uint8]:
         """Return the picture that the network for ``frame`` takes."""

@@ -63,6 +63,15 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         help="Adaptive schedule: share of the picture, 0 to 1, that may be new, shown by no frame that a network saw.  "
         "[default: 0.06]",
     ),
+    "budget": functools.partial(
+        click.option,
+        "--budget",
+        metavar="40ms|25fps",
+        help="Adaptive schedule: what a frame may take on this device. What HR, LR and moved labels cost is measured "
+        "once, on the first frames; how often networks look follows from that, whatever the load is later. It takes "
+        "the place of --interval and --lr-every, and of the default --tolerance; frames that a given --tolerance "
+        "calls for come on top.",
+    ),
     "lookahead": functools.partial(
         click.option,
         "--lookahead/--no-lookahead",
@@ -125,6 +134,7 @@ class ModelOptions:
     motion: MotionMode = "auto"
     schedule: Schedule = "adaptive"
     tolerance: float | None = None
+    budget: str | None = None
     lookahead: bool = True
     guard: tuple[str, ...] = ()
     lr_every: int | None = None
@@ -168,7 +178,6 @@ class ModelOptions:
     def load(self, *, confidence: bool = False) -> Segmenter:
         """Open the bundle as a segmenter, whose results say how sure they are if that is asked for."""
         import arseg_edge
-        from arseg_edge.runtime.schedule.adaptive import TOLERANCE
 
         return arseg_edge.load(
             self.bundle_path,
@@ -180,7 +189,8 @@ class ModelOptions:
             resize=self.resize,
             motion=self.motion,
             schedule=self.schedule,
-            tolerance=TOLERANCE if self.tolerance is None else self.tolerance,
+            tolerance=self.tolerance,
+            budget=self.budget,
             lookahead=self.lookahead,
             guards=self.guards,
             lr_every=self.lr_every,

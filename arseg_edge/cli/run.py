@@ -49,7 +49,7 @@ _LOSSES: Final = ("damaged", "missing", "skipped")
 @click.option("--strict", is_flag=True, help="Stop at what is damaged, missing or not readable, with what was done.")
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay.")
 @model_options(
-    *("model", "interval", "scale", "schedule", "tolerance", "lookahead", "lr_every", "guard"),
+    *("model", "interval", "scale", "schedule", "tolerance", "budget", "lookahead", "lr_every", "guard"),
     *("motion", "size", "resize", "provider", "threads"),
 )
 @json_option
@@ -135,6 +135,7 @@ def _run(
     finally:
         summary.seconds = time.perf_counter() - start
         summary.reconnects = source.reconnects
+        summary.plan = segmenter.plans[-1] if segmenter.plans else None
         summary.incidents = {str(kind): count for kind, count in source.incidents.counts().items()}
     if lost is not None:
         raise lost

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from arseg_edge.cli.options import print_json
 from arseg_edge.results import Result
+
+if TYPE_CHECKING:
+    from arseg_edge.runtime.schedule.budget import Plan
 
 _INCIDENTS: Final = {
     "missing": ("picture missing", "pictures missing"),
@@ -52,6 +55,8 @@ class Summary:
     """Seconds, of all frames of a live source together."""
     seconds: float = 0.0
     interrupted: bool = False
+    plan: Plan | None = None
+    """What the budget came to; None where there is none."""
     network_size: tuple[int, int] | None = None
     """(height, width) that the networks run at; None where that is each frame's own."""
     resized: int = 0
@@ -83,6 +88,7 @@ class Summary:
             "incidents": self.incidents,
             "network_size": self.network_size,
             "resized": self.resized,
+            "budget": None if self.plan is None else self.plan.facts(),
             "branches": dict(self.branches),
             "keyframes": sum(self.keyframes.values()),
             "keyframe_reasons": dict(self.keyframes),
@@ -116,6 +122,8 @@ class Summary:
             f"motion: {_counts(self.motion_sources)}" if self.motion_sources else "no motion used",
             f"mean milliseconds: {stages}",
         ]
+        if self.plan is not None:
+            lines.append(str(self.plan))
         if self.latency:
             lines.append(
                 f"live: {self.dropped} frames dropped, {self.reconnects} reconnects, "
