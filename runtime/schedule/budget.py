@@ -106,7 +106,7 @@ class Plan:
         costs = [f"HR {self.costs.hr:.1f}", f"moved {self.costs.moved:.1f}", f"all frames {self.costs.every:.1f}"]
         if self.costs.lr is not None:
             costs.insert(1, f"LR {self.costs.lr:.1f}")
-        head = f"budget {self.budget:.1f} ms a frame"
+        head = f"budget {self.budget:.4g} ms a frame"
         if not self.met:
             head += f" cannot be met, {self.milliseconds:.1f} ms are reached"
         return (

@@ -18,9 +18,7 @@ def test_the_summary_says_what_came_of_it(arseg: Command, tiny_bundle: Path, cli
     assert said["branches"] == {"hr": FRAMES}
     done = arseg("run", clip, "-m", tiny_bundle, "--labels", tmp_path / "b", "--budget", "1000000fps", "--no-lookahead")
     assert done.code == 0
-    # Once as a warning, when it is known, and once in the summary.
-    assert "budget 0.0 ms a frame cannot be met" in done.out
-    assert "budget 0.0 ms a frame cannot be met" in done.err
+    assert "budget 0.001 ms a frame cannot be met" in done.out
 
 
 def test_without_a_budget_there_is_none(arseg: Command, tiny_bundle: Path, clip: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_hr_comes_as_often_as_the_budget_allows(budget: float, interval: int, me
 def test_what_cannot_be_met_says_what_is_reached() -> None:
     chosen = plan(2.0, Costs(1.0, 100.0, 1.0), 12, size=(360, 480), lookahead=True)
     assert str(chosen) == (
-        "budget 2.0 ms a frame cannot be met, 6.1 ms are reached: HR every 24 frames, by HR 100.0, moved 1.0, "
+        "budget 2 ms a frame cannot be met, 6.1 ms are reached: HR every 24 frames, by HR 100.0, moved 1.0, "
         "all frames 1.0 ms at 360x480"
     )
 
