@@ -16,6 +16,9 @@ LOCAL_ATTENTION: Final = "LocalAttention"
 CREFF: Final = "Creff"
 NORMALIZE_IMAGE: Final = "NormalizeImage"
 SEGMENTATION_LABELS: Final = "SegmentationLabels"
+MOTION_WARP_UINT8: Final = "MotionWarpUint8"
+CREFF_UINT8: Final = "CreffUint8"
+NORMALIZE_IMAGE_UINT8: Final = "NormalizeImageUint8"
 
 Sampling = Literal["published", "consistent"]
 """How ``MotionWarp`` turns a displacement in pixels into a sampling point; see ``export/operators/motion_warp.py``."""

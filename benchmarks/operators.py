@@ -199,6 +199,7 @@ def cases_of(s: Setting) -> list[Case]:
     weights |= {"head_weight": noise(n, c, 1, 1), "head_bias": noise(n)}
     lr_feature = noise(1, c, *s.lr_feature)
     scattered = (random.standard_normal((1, *s.frame, 2)) * 8).astype(np.float32)
+    chained = chained_motion(*s.frame)
     logits, size = noise(1, n, h, w), np.array(s.frame)
     labels = np.empty((1, *s.frame), np.uint8)
     warp_inputs = {"feature": feature, "motion": motion}
@@ -210,6 +211,14 @@ def cases_of(s: Setting) -> list[Case]:
         inputs = {"lr_feature": lr_feature, "keyframe_feature": feature, "motion": motion} | weights
         return operator_run("Creff", inputs, np.empty((1, n, h, w), np.float32), kernel_size=7, **published)
 
+    scale, zero_point = np.array(2.4 / 255, np.float32), np.array(128, np.uint8)
+    in_bytes = np.clip(np.rint(feature / scale) + zero_point, 0, 255).astype(np.uint8)
+    quantised = {"feature_scale": scale, "feature_zero_point": zero_point}
+
+    def creff_uint8(motion: Array) -> Callable[[], object]:
+        inputs = {"lr_feature": lr_feature, "keyframe_feature": in_bytes, "motion": motion} | weights | quantised
+        return operator_run("CreffUint8", inputs, np.empty((1, n, h, w), np.float32), kernel_size=7, **published)
+
     return [
         Case(f"copy {s.name}", lambda: np.copyto(output, feature)),
         Case(f"MotionWarp {s.name}", operator_run("MotionWarp", warp_inputs, output, **published)),
@@ -218,12 +227,18 @@ def cases_of(s: Setting) -> list[Case]:
             operator_run("MotionWarp", {"feature": feature, "motion": scattered}, output, **published),
         ),
         Case(
+            f"MotionWarpUint8 {s.name}",
+            operator_run("MotionWarpUint8", {"feature": in_bytes, "motion": motion} | quantised, output, **published),
+        ),
+        Case(
             f"LocalAttention {s.name}",
             operator_run("LocalAttention", attention_inputs, output, kernel_size=7),
             attention_gflops,
         ),
         Case(f"Creff {s.name}", creff(motion), creff_gflops),
-        Case(f"Creff {s.name}, chained motion", creff(chained_motion(*s.frame)), creff_gflops),
+        Case(f"CreffUint8 {s.name}", creff_uint8(motion), creff_gflops),
+        Case(f"Creff {s.name}, chained motion", creff(chained), creff_gflops),
+        Case(f"CreffUint8 {s.name}, chained motion", creff_uint8(chained), creff_gflops),
         Case(
             f"SegmentationLabels {s.name}",
             operator_run("SegmentationLabels", {"logits": logits, "size": size}, labels, upscale=s.upscale),
@@ -235,7 +250,20 @@ def image_cases() -> list[Case]:
     """Normalisation at full and at half size."""
     frame = random.integers(0, 256, (1, 720, 960, 3)).astype(np.uint8)
     attributes = {f"{kind}_{colour}": 0.4 for kind in ("mean", "std") for colour in "rgb"}
-    return [
+    quantised = {"image_scale": np.array(0.02, np.float32), "image_zero_point": np.array(120, np.uint8)}
+    in_bytes = [
+        Case(
+            f"NormalizeImageUint8 to {h} x {w}",
+            operator_run(
+                "NormalizeImageUint8",
+                {"frame": frame, "size": np.array([h, w])} | quantised,
+                np.empty((1, 3, h, w), np.uint8),
+                **attributes,
+            ),
+        )
+        for h, w in ((720, 960), (360, 480))
+    ]
+    return in_bytes + [
         Case(
             f"NormalizeImage to {h} x {w}",
             operator_run(

@@ -8,17 +8,23 @@ from typing import Any
 import onnx
 
 from arseg_edge.export.operators.creff import body as creff_body
+from arseg_edge.export.operators.creff import body_uint8 as creff_uint8_body
 from arseg_edge.export.operators.local_attention import body as local_attention_body
 from arseg_edge.export.operators.motion_warp import body as motion_warp_body
+from arseg_edge.export.operators.motion_warp import body_uint8 as motion_warp_uint8_body
 from arseg_edge.export.operators.normalize_image import body as normalize_image_body
+from arseg_edge.export.operators.normalize_image import body_uint8 as normalize_image_uint8_body
 from arseg_edge.export.operators.segmentation_labels import body as segmentation_labels_body
 from arseg_edge.manifest import Operator
 from arseg_edge.operators import (
     CREFF,
+    CREFF_UINT8,
     DOMAIN,
     LOCAL_ATTENTION,
     MOTION_WARP,
+    MOTION_WARP_UINT8,
     NORMALIZE_IMAGE,
+    NORMALIZE_IMAGE_UINT8,
     SEGMENTATION_LABELS,
     VERSION,
 )
@@ -29,6 +35,9 @@ _BODIES: Mapping[str, Callable[[Mapping[str, Any], int], onnx.FunctionProto]] = 
     LOCAL_ATTENTION: lambda attributes, _: local_attention_body(attributes["kernel_size"]),
     CREFF: lambda attributes, _: creff_body(),
     NORMALIZE_IMAGE: lambda attributes, _: normalize_image_body(),
+    MOTION_WARP_UINT8: lambda attributes, _: motion_warp_uint8_body(),
+    CREFF_UINT8: lambda attributes, _: creff_uint8_body(),
+    NORMALIZE_IMAGE_UINT8: lambda attributes, _: normalize_image_uint8_body(),
     SEGMENTATION_LABELS: lambda attributes, outputs: segmentation_labels_body(
         bool(attributes.get("align_corners", 1)), confidence=outputs > 1
     ),

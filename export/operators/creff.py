@@ -13,6 +13,11 @@ Contract (domain ``arseg``, version 1)
 Attributes: ``sampling`` and ``kernel_size`` as in ``MotionWarp`` and ``LocalAttention``; ``channels`` is C,
 which the body's convolutions need to know.
 
+``CreffUint8`` takes the keyframe's feature in eight bits, a quarter of the memory and of what is read of it:
+    ``CreffUint8(lr_feature, keyframe_feature uint8, motion, …, head_bias, feature_scale float32,
+    feature_zero_point uint8) -> logits`` is ``Creff`` of (keyframe_feature − feature_zero_point)·feature_scale.
+    Scale and zero point are both scalars, or both [C]. Attributes are the same.
+
 As one operator it can run over bands of rows that stay in the cache: for features at full resolution a
 tensor not written is the time that counts. The kernel is ``runtime/native/kernels/creff.cc``.
 """
@@ -50,6 +55,20 @@ Creff <sampling, kernel_size, channels>
 }
 """
 
+_BODY_UINT8 = """
+CreffUint8 <sampling, kernel_size, channels>
+    (lr_feature, keyframe_feature, motion,
+     query_weight, query_bias, key_weight, key_bias, value_weight, value_bias, head_weight, head_bias,
+     feature_scale, feature_zero_point)
+    => (logits)
+{
+    feature = DequantizeLinear <axis = 1> (keyframe_feature, feature_scale, feature_zero_point)
+    logits = arseg.Creff <sampling: string = @sampling, kernel_size: int = @kernel_size, channels: int = @channels>
+        (lr_feature, feature, motion,
+         query_weight, query_bias, key_weight, key_bias, value_weight, value_bias, head_weight, head_bias)
+}
+"""
+
 
 class CreffWeights(NamedTuple):
     """The fusion's parameters, in the order of the operator's inputs."""
@@ -74,6 +93,11 @@ class Fusion(NamedTuple):
 def body() -> onnx.FunctionProto:
     """Return the operator in terms of standard ONNX and the two operators inside."""
     return parse_body(_BODY)
+
+
+def body_uint8() -> onnx.FunctionProto:
+    """Return ``CreffUint8`` in terms of standard ONNX and ``Creff``."""
+    return parse_body(_BODY_UINT8)
 
 
 def fuse(

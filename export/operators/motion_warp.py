@@ -18,6 +18,9 @@ Attribute ``sampling`` names the rule:
     centres, and the sampling point is (x + dx, y + dy). Bilinear, the border repeats. A component of the
     motion that is not a number counts as zero, an infinite one reaches the border.
 
+``MotionWarpUint8(feature uint8, motion, feature_scale float32, feature_zero_point uint8) -> float32 [N, C, h, w]`` is
+``MotionWarp`` of (feature − feature_zero_point)·feature_scale; scale and zero point are both scalars, or both [C].
+
 The kernel is ``runtime/native/kernels/motion_warp.cc``.
 """
 
@@ -128,10 +131,23 @@ MotionWarp <sampling> (feature, motion) => (warped)
 }}
 """
 
+_UINT8 = """
+MotionWarpUint8 <sampling> (feature, motion, feature_scale, feature_zero_point) => (warped)
+{
+    numbers = DequantizeLinear <axis = 1> (feature, feature_scale, feature_zero_point)
+    warped = arseg.MotionWarp <sampling: string = @sampling> (numbers, motion)
+}
+"""
+
 
 def body(sampling: Sampling) -> onnx.FunctionProto:
     """Return the operator in standard ONNX for one sampling rule; it holds two maps of the feature's size."""
     return parse_body({"published": _PUBLISHED, "consistent": _CONSISTENT}[sampling])
+
+
+def body_uint8() -> onnx.FunctionProto:
+    """Return ``MotionWarpUint8`` in terms of standard ONNX and ``MotionWarp``."""
+    return parse_body(_UINT8)
 
 
 def motion_warp(feature: Tensor, motion: Tensor, *, sampling: Sampling) -> Tensor:

@@ -7,6 +7,10 @@ Contract (domain ``arseg``, version 1)
 
 Attributes ``mean_r``, ``mean_g``, ``mean_b``, ``std_r``, ``std_g``, ``std_b``: floats, for values in 0 … 1.
 
+``NormalizeImageUint8(frame, size, image_scale float32 [], image_zero_point uint8 []) -> image uint8 [N, 3, H', W']``
+is that image in steps of ``image_scale`` from ``image_zero_point`` on, rounded as ``QuantizeLinear`` rounds: what a
+first convolution in eight bits takes.
+
 The kernel is ``runtime/native/kernels/normalize_image.cc``.
 """
 
@@ -53,10 +57,25 @@ NormalizeImage <mean_r, mean_g, mean_b, std_r, std_g, std_b> (frame, size) => (i
 }
 """
 
+_BODY_UINT8 = """
+NormalizeImageUint8 <mean_r, mean_g, mean_b, std_r, std_g, std_b> (frame, size, image_scale, image_zero_point) => (image)
+{
+    numbers = arseg.NormalizeImage
+        <mean_r: float = @mean_r, mean_g: float = @mean_g, mean_b: float = @mean_b,
+         std_r: float = @std_r, std_g: float = @std_g, std_b: float = @std_b> (frame, size)
+    image = QuantizeLinear (numbers, image_scale, image_zero_point)
+}
+"""
+
 
 def body() -> onnx.FunctionProto:
     """Return the operator in standard ONNX; its attributes are passed on."""
     return parse_body(_BODY)
+
+
+def body_uint8() -> onnx.FunctionProto:
+    """Return ``NormalizeImageUint8`` in terms of standard ONNX and ``NormalizeImage``."""
+    return parse_body(_BODY_UINT8)
 
 
 def normalize_image(frame: Tensor, size: tuple[int, int], *, mean: Sequence[float], std: Sequence[float]) -> Tensor:

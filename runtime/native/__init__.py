@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-INTERFACE: Final = 6
+INTERFACE: Final = 7
 """Of the sources beside this file, as ``interface.h`` has it; a library with another number is not used."""
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")

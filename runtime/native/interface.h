@@ -6,6 +6,6 @@
 
 namespace arseg {
 
-constexpr int kInterface = 6;
+constexpr int kInterface = 7;
 
 }  // namespace arseg

@@ -6,6 +6,8 @@
 // Warped and resized rows exist for one channel at a time, in the L1 cache; the last two of each channel are kept for
 // the strip below, whose convolutions see them.
 
+#include <type_traits>
+
 #include "kernels/level.h"
 #include "kernels/strips.h"
 #include "kernels/warp_plan.h"
@@ -162,20 +164,23 @@ class TileWork {
   // The rows that are planned, of one channel; the same pixels of one further on are asked for on the way.
   void warp(int64_t c, int64_t row, int64_t rows, float* output) {
     const int64_t plane_size = a_.height * a_.width, columns = b_.warped.columns;
-    const float* const plane = a_.keyframe_feature + (tile_.image * a_.channels + c) * plane_size;
-    const float* const ahead = plane + smaller(kAskedAhead, a_.channels - 1 - c) * plane_size;
     const int64_t right = geometry().step_right(), down = geometry().step_down();
-    for (int64_t r = 0; r < rows; ++r, output += columns) {
-      if (!inside(tile_.y_begin - pad_ + row + r)) {
-        clear(output, columns);
-        continue;
+    const int64_t index = tile_.image * a_.channels + c;
+    with_plane(a_.keyframe_feature, c, index, plane_size, [&](const auto* plane, float zero, float scale) {
+      using Pixel = std::remove_const_t<std::remove_pointer_t<decltype(plane)>>;
+      const Pixel* const ahead = plane + smaller(kAskedAhead, a_.channels - 1 - c) * plane_size;
+      for (int64_t r = 0; r < rows; ++r, output += columns) {
+        if (!inside(tile_.y_begin - pad_ + row + r)) {
+          clear(output, columns);
+          continue;
+        }
+        for (int64_t j = 0; j < columns; j += kLanes) {
+          ask_for_samples(ahead + down, b_.warp[r], j);
+          store(output + j, scaled<Pixel>(sample(plane, right, down, b_.warp[r], j, zero), scale));
+        }
+        clear_outside(output, columns, tile_.x_begin - pad_ - 1, a_.width);
       }
-      for (int64_t j = 0; j < columns; j += kLanes) {
-        ask_for_samples(ahead + down, b_.warp[r], j);
-        store(output + j, sample(plane, right, down, b_.warp[r], j));
-      }
-      clear_outside(output, columns, tile_.x_begin - pad_ - 1, a_.width);
-    }
+    });
   }
 
   static SeenRows seen(const Planes& above, int64_t c, const Planes& rows) {

@@ -12,11 +12,21 @@ namespace arseg {
 
 enum class Sampling : int32_t { kPublished, kConsistent };
 
+// A feature [batch, channels, height, width], in floats or in bytes, a quarter of the memory. A byte stands for
+// (byte − zero_point)·scale.
+struct Feature {
+  const float* floats;  // null: in bytes
+  const uint8_t* bytes;
+  const float* scale;         // of all channels, or …
+  const uint8_t* zero_point;
+  bool per_channel;           // … [channels] each
+};
+
 struct MotionWarpArguments {
   int64_t batch, channels, height, width;  // of feature and output
   int64_t motion_height, motion_width;
   Sampling sampling;
-  const float* feature;
+  Feature feature;
   const float* motion;
   float* output;
 };
@@ -43,7 +53,7 @@ struct CreffArguments {
   int64_t kernel_size;
   Sampling sampling;
   const float* lr_feature;
-  const float* keyframe_feature;
+  Feature keyframe_feature;
   const float* motion;
   DepthwiseWeights query, key, value;
   const float* head_weight;  // [classes, channels, 1, 1]
@@ -66,7 +76,10 @@ struct NormalizeImageArguments {
   int64_t output_height, output_width;
   float mean[3], std[3];
   const uint8_t* frame;
-  float* output;
+  float* output;  // null: …
+  uint8_t* output_bytes;  // … in bytes, value/scale + zero_point rounded to the nearest
+  float scale;
+  uint8_t zero_point;
 };
 
 constexpr int64_t kMostMovedSources = 4;

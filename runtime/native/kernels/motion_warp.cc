@@ -1,5 +1,7 @@
 // MotionWarp: the keyframe's feature, sampled where each pixel came from.
 
+#include <type_traits>
+
 #include "kernels/level.h"
 #include "kernels/warp_plan.h"
 
@@ -31,16 +33,22 @@ void run(const MotionWarpArguments& a, int64_t task, void* scratch) {
   }
   const int64_t right = geometry.step_right(), down = geometry.step_down();
   for (int64_t c = 0; c < a.channels; ++c) {
-    const int64_t plane = (image * a.channels + c) * plane_size;
-    for (int64_t r = 0; r < rows; ++r) {
-      float* output = a.output + plane + (y_begin + r) * a.width;
-      int64_t x = 0;
-      for (; x + kLanes <= a.width; x += kLanes) {
-        ask_for_samples(a.feature + plane + plane_size + down, plans[r], x);  // of the next channel
-        store(output + x, sample(a.feature + plane, right, down, plans[r], x));
+    const int64_t index = image * a.channels + c;
+    with_plane(a.feature, c, index, plane_size, [&](const auto* plane, float zero, float scale) {
+      using Pixel = std::remove_const_t<std::remove_pointer_t<decltype(plane)>>;
+      const auto at = [&](const WarpPlan& row, int64_t x) {
+        return scaled<Pixel>(sample(plane, right, down, row, x, zero), scale);
+      };
+      for (int64_t r = 0; r < rows; ++r) {
+        float* output = a.output + index * plane_size + (y_begin + r) * a.width;
+        int64_t x = 0;
+        for (; x + kLanes <= a.width; x += kLanes) {
+          ask_for_samples(plane + plane_size + down, plans[r], x);  // of the next channel
+          store(output + x, at(plans[r], x));
+        }
+        if (x < a.width) store_first(output + x, at(plans[r], x), a.width - x);
       }
-      if (x < a.width) store_first(output + x, sample(a.feature + plane, right, down, plans[r], x), a.width - x);
-    }
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 // NormalizeImage: from the frame's bytes to what a network takes, resized on the way.
 
+#include "kernels/bytes.h"
 #include "kernels/interpolation.h"
 #include "kernels/level.h"
 #include "kernels/memory.h"
@@ -43,6 +44,15 @@ void interpolate_rows(const uint8_t* upper, const uint8_t* lower, float share, i
   }
 }
 
+// Rounded to the nearest byte, halves to the even one; what lies outside becomes the nearest byte.
+Ints to_bytes(Floats values, float scale, uint8_t zero_point) {
+  const Floats low = splat(-static_cast<float>(zero_point)), high = low + 255.0f;
+  const Floats steps = values / scale;
+  const Floats above = steps > low ? steps : low, inside = above < high ? above : high;
+  const Floats rounder = splat(12582912.0f);  // 1.5·2^23: adding it leaves the nearest integer in the low bits
+  return ((Ints)(inside + rounder) - (Ints)rounder) + static_cast<int32_t>(zero_point);
+}
+
 void run(const NormalizeImageArguments& a, int64_t task, void* scratch) {
   Arena arena(scratch);
   const Buffers b = lay_out(a, arena);
@@ -64,13 +74,19 @@ void run(const NormalizeImageArguments& a, int64_t task, void* scratch) {
                      row_bytes, b.row);
     for (int64_t c = 0; c < kColours; ++c) {
       const Floats scale = splat(1.0f / (255.0f * a.std[c])), shift = splat(-a.mean[c] / a.std[c]);
-      float* output = a.output + (image * kColours + c) * plane_size + y * a.output_width;
+      const int64_t output_row = (image * kColours + c) * plane_size + y * a.output_width;
       for (int64_t x = 0; x < a.output_width; x += kLanes) {
         Floats pixels = gather(b.row + c, load(b.first + x));
         if (!same_width) {
           pixels += (gather(b.row + c, load(b.second + x)) - pixels) * load(b.share + x);
         }
-        store_first(output + x, pixels * scale + shift, smaller(kLanes, a.output_width - x));
+        const int64_t place = output_row + x, count = smaller(kLanes, a.output_width - x);
+        pixels = pixels * scale + shift;
+        if (a.output != nullptr) {
+          store_first(a.output + place, pixels, count);
+        } else {
+          store_first(a.output_bytes + place, to_bytes(pixels, a.scale, a.zero_point), count);
+        }
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "kernels/bytes.h"
 #include "kernels/interpolation.h"
 #include "kernels/kernels.h"
 
@@ -189,22 +190,26 @@ inline void plan_row(const WarpGeometry& g, const float* motion, int64_t y, int6
 
 // Fetches most of what the samples from the plan's entry j on read in a row of a plane: after some frames the motion of
 // real video is the same over few pixels, so that their taps lie in many cache lines. A prefetch outside does no harm.
-inline void ask_for_samples(const float* plane, const WarpPlan& plan, int64_t j) {
+template <typename Pixel>
+inline void ask_for_samples(const Pixel* plane, const WarpPlan& plan, int64_t j) {
   constexpr int kAsked = kLanes > 8 ? 4 : 2;
   for (int i = 0; i < kAsked; ++i) __builtin_prefetch(plane + plan.offset[j + i * (kLanes - 1) / (kAsked - 1)]);
 }
 
-// The kLanes samples of one plane from the plan's entry j on.
-__attribute__((always_inline)) inline Floats sample(const float* plane, int64_t right, int64_t down,
-                                                    const WarpPlan& plan, int64_t j) {
+// The kLanes samples of one plane from the plan's entry j on. A pixel of a plane of bytes stands for itself less `zero`;
+// taps outside the plane are 0 and not the byte 0.
+template <typename Pixel>
+__attribute__((always_inline)) inline Floats sample(const Pixel* plane, int64_t right, int64_t down,
+                                                    const WarpPlan& plan, int64_t j, float zero = 0) {
+  constexpr bool kBytes = sizeof(Pixel) == 1;
   const uint8_t runs = plan.runs[j / kLanes] & 127, border = plan.runs[j / kLanes] & kAtBorder;
   Floats taps[4];
-  const float* corner[4] = {plane, plane + right, plane + down, plane + down + right};
+  const Pixel* corner[4] = {plane, plane + right, plane + down, plane + down + right};
   if (runs == kOneRun) {
     for (int tap = 0; tap < 4; ++tap) taps[tap] = load(corner[tap] + plan.offset[j]);
   } else if (runs == kScattered) {
     const Ints offset = load(plan.offset + j);
-    if (right == 1) {
+    if (right == 1 && pairs_can_be_gathered(plane, down)) {
       gather_pairs(plane, offset, taps[0], taps[1]);
       gather_pairs(plane + down, offset, taps[2], taps[3]);
     } else {
@@ -220,11 +225,30 @@ __attribute__((always_inline)) inline Floats sample(const float* plane, int64_t 
     const Floats across = load(plan.share[0] + j);
     const Floats upper = taps[0] + (taps[1] - taps[0]) * across;
     const Floats lower = taps[2] + (taps[3] - taps[2]) * across;
-    return upper + (lower - upper) * load(plan.share[1] + j);
+    const Floats inside = upper + (lower - upper) * load(plan.share[1] + j);
+    return kBytes ? inside - zero : inside;
+  }
+  if (kBytes) {
+    for (Floats& tap : taps) tap -= zero;
   }
   Floats sum = taps[0] * load(plan.weight[0] + j);
   for (int tap = 1; tap < 4; ++tap) sum += taps[tap] * load(plan.weight[tap] + j);
   return sum;
+}
+
+// Calls `each(plane, zero, scale)` for one plane of a feature, as floats or as bytes: what is sampled from it, times
+// `scale`, is the feature's.
+template <typename Each>
+inline void with_plane(const Feature& feature, int64_t channel, int64_t plane, int64_t plane_size, const Each& each) {
+  if (feature.bytes == nullptr) return each(feature.floats + plane * plane_size, 0.0f, 1.0f);
+  const int64_t at = feature.per_channel ? channel : 0;
+  each(feature.bytes + plane * plane_size, static_cast<float>(feature.zero_point[at]), feature.scale[at]);
+}
+
+// A sample as the feature has it; `scale` is 1 where it is kept in floats.
+template <typename Pixel>
+inline Floats scaled(Floats samples, float scale) {
+  return sizeof(Pixel) == 1 ? samples * scale : samples;
 }
 
 }  // namespace ARSEG_LEVEL

@@ -16,6 +16,8 @@ enum Input {
   kValueBias,
   kHeadWeight,
   kHeadBias,
+  kFeatureScale,
+  kFeatureZeroPoint,
 };
 
 }  // namespace
@@ -45,6 +47,10 @@ Shape Creff::output_shape(const Tensor* inputs) const {
 }
 
 void Creff::compute(const Tensor* inputs, void* output, const Threads& threads) const {
+  fuse(inputs, float_feature(inputs[kKeyframeFeature]), output, threads);
+}
+
+void Creff::fuse(const Tensor* inputs, const Feature& kept, void* output, const Threads& threads) const {
   const Shape &feature = inputs[kKeyframeFeature].shape, &lr = inputs[kLrFeature].shape;
   const Shape& motion = inputs[kMotion].shape;
   CreffArguments arguments{};
@@ -56,7 +62,7 @@ void Creff::compute(const Tensor* inputs, void* output, const Threads& threads) 
   arguments.kernel_size = kernel_size_;
   arguments.sampling = sampling_;
   arguments.lr_feature = inputs[kLrFeature].floats();
-  arguments.keyframe_feature = inputs[kKeyframeFeature].floats();
+  arguments.keyframe_feature = kept;
   arguments.motion = inputs[kMotion].floats();
   arguments.query = {inputs[kQueryWeight].floats(), inputs[kQueryBias].floats()};
   arguments.key = {inputs[kKeyWeight].floats(), inputs[kKeyBias].floats()};
@@ -65,6 +71,17 @@ void Creff::compute(const Tensor* inputs, void* output, const Threads& threads) 
   arguments.head_bias = inputs[kHeadBias].floats();
   arguments.output = static_cast<float*>(output);
   run_kernel(kernels_.creff, arguments, scratch_, threads);
+}
+
+Shape CreffUint8::output_shape(const Tensor* inputs) const {
+  const Shape shape = Creff::output_shape(inputs);
+  require_quantisation("feature", inputs[kFeatureScale], inputs[kFeatureZeroPoint], inputs[kKeyframeFeature].shape[1]);
+  return shape;
+}
+
+void CreffUint8::compute(const Tensor* inputs, void* output, const Threads& threads) const {
+  fuse(inputs, byte_feature(inputs[kKeyframeFeature], inputs[kFeatureScale], inputs[kFeatureZeroPoint]), output,
+       threads);
 }
 
 }  // namespace arseg

@@ -25,7 +25,7 @@ Shape NormalizeImage::output_shape(const Tensor* inputs) const {
   return {4, {frame[0], 3, size.height, size.width}};
 }
 
-void NormalizeImage::compute(const Tensor* inputs, void* output, const Threads& threads) const {
+NormalizeImageArguments NormalizeImage::arguments(const Tensor* inputs) const {
   const Shape& frame = inputs[0].shape;
   const Size size = size_input(inputs[1]);
   NormalizeImageArguments arguments{};
@@ -37,8 +37,26 @@ void NormalizeImage::compute(const Tensor* inputs, void* output, const Threads& 
     arguments.std[colour] = std_[colour];
   }
   arguments.frame = inputs[0].bytes();
-  arguments.output = static_cast<float*>(output);
-  run_kernel(kernels_.normalize_image, arguments, scratch_, threads);
+  return arguments;
+}
+
+void NormalizeImage::compute(const Tensor* inputs, void* output, const Threads& threads) const {
+  NormalizeImageArguments call = arguments(inputs);
+  call.output = static_cast<float*>(output);
+  run_kernel(kernels_.normalize_image, call, scratch_, threads);
+}
+
+Shape NormalizeImageUint8::output_shape(const Tensor* inputs) const {
+  require_quantisation("image", inputs[2], inputs[3], 1);
+  return NormalizeImage::output_shape(inputs);
+}
+
+void NormalizeImageUint8::compute(const Tensor* inputs, void* output, const Threads& threads) const {
+  NormalizeImageArguments call = arguments(inputs);
+  call.output_bytes = static_cast<uint8_t*>(output);
+  call.scale = inputs[2].floats()[0];
+  call.zero_point = inputs[3].bytes()[0];
+  run_kernel(kernels_.normalize_image, call, scratch_, threads);
 }
 
 }  // namespace arseg

@@ -23,7 +23,7 @@
 
 namespace arseg {
 
-constexpr int kMaxInputs = 11;
+constexpr int kMaxInputs = 13;
 
 struct Signature {
   const char* name;
@@ -51,6 +51,12 @@ struct Size {
   int64_t height, width;
 };
 Size size_input(const Tensor& tensor);
+
+// A feature in bytes, with the scale and zero point that follow from `scale` and `zero_point`: scalars, or one of each
+// for every channel. `require_quantisation` checks them.
+void require_quantisation(const char* what, const Tensor& scale, const Tensor& zero_point, int64_t channels);
+Feature float_feature(const Tensor& feature);
+Feature byte_feature(const Tensor& feature, const Tensor& scale, const Tensor& zero_point);
 
 // Runs a kernel's tasks on `threads`, each with scratch memory from `pool`.
 template <typename Arguments>

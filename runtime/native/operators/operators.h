@@ -14,10 +14,23 @@ class MotionWarp {
   Shape output_shape(const Tensor* inputs) const;
   void compute(const Tensor* inputs, void* output, const Threads& threads) const;
 
- private:
+ protected:
+  void warp(const Tensor* inputs, const Feature& feature, void* output, const Threads& threads) const;
+
   const KernelSet& kernels_ = choose_kernels();
   Sampling sampling_;
   mutable ScratchPool scratch_;
+};
+
+// MotionWarpUint8(feature uint8[N,C,h,w], motion, feature_scale float[] or [C], feature_zero_point uint8 of the same
+// shape) -> float[N,C,h,w]: MotionWarp of (feature − feature_zero_point)·feature_scale.
+class MotionWarpUint8 : public MotionWarp {
+ public:
+  static constexpr Signature signature{
+      "MotionWarpUint8", 4, {Element::kUint8, Element::kFloat, Element::kFloat, Element::kUint8}, Element::kFloat};
+  using MotionWarp::MotionWarp;
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
 };
 
 // LocalAttention(query, key, value float[N,C,h,w]) -> float[N,C,h,w]; attribute kernel_size.
@@ -46,11 +59,24 @@ class Creff {
   Shape output_shape(const Tensor* inputs) const;
   void compute(const Tensor* inputs, void* output, const Threads& threads) const;
 
- private:
+ protected:
+  void fuse(const Tensor* inputs, const Feature& keyframe_feature, void* output, const Threads& threads) const;
+
   const KernelSet& kernels_ = choose_kernels();
   Sampling sampling_;
   int64_t kernel_size_;
   mutable ScratchPool scratch_;
+};
+
+// CreffUint8(… as Creff, but keyframe_feature uint8[N,C,h,w] …, feature_scale float[] or [C], feature_zero_point uint8 of
+// the same shape) -> float[N,n,h,w]: Creff of (keyframe_feature − feature_zero_point)·feature_scale.
+class CreffUint8 : public Creff {
+ public:
+  static constexpr Element u = Element::kUint8;
+  static constexpr Signature signature{"CreffUint8", 13, {f, u, f, f, f, f, f, f, f, f, f, f, u}, f};
+  using Creff::Creff;
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
 };
 
 // SegmentationLabels(logits float[N,n,h,w], size int64[2][, confidence_size int64[2]]) -> uint8[N,H,W][, uint8[N,H,W] or
@@ -85,10 +111,23 @@ class NormalizeImage {
   Shape output_shape(const Tensor* inputs) const;
   void compute(const Tensor* inputs, void* output, const Threads& threads) const;
 
- private:
+ protected:
+  NormalizeImageArguments arguments(const Tensor* inputs) const;
+
   const KernelSet& kernels_ = choose_kernels();
   float mean_[3], std_[3];
   mutable ScratchPool scratch_;
+};
+
+// NormalizeImageUint8(frame, size, image_scale float[], image_zero_point uint8[]) -> uint8[N,3,H',W']: NormalizeImage in
+// steps of image_scale from image_zero_point on, rounded, so that a convolution in eight bits takes it as it is.
+class NormalizeImageUint8 : public NormalizeImage {
+ public:
+  static constexpr Signature signature{
+      "NormalizeImageUint8", 4, {Element::kUint8, Element::kInt64, Element::kFloat, Element::kUint8}, Element::kUint8};
+  using NormalizeImage::NormalizeImage;
+  Shape output_shape(const Tensor* inputs) const;
+  void compute(const Tensor* inputs, void* output, const Threads& threads) const;
 };
 
 }  // namespace arseg

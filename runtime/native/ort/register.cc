@@ -26,12 +26,16 @@ struct Registry {
   Adapter<Creff> creff{ort};
   Adapter<SegmentationLabels> segmentation_labels{ort};
   Adapter<NormalizeImage> normalize_image{ort};
+  Adapter<MotionWarpUint8> motion_warp_uint8{ort};
+  Adapter<CreffUint8> creff_uint8{ort};
+  Adapter<NormalizeImageUint8> normalize_image_uint8{ort};
   OrtCustomOpDomain* domain = nullptr;
 
   void fill_domain() {
     check(ort, ort.CreateCustomOpDomain("arseg", &domain));
-    for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{&motion_warp, &local_attention, &creff,
-                                                                           &segmentation_labels, &normalize_image}) {
+    for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{
+             &motion_warp, &local_attention, &creff, &segmentation_labels, &normalize_image, &motion_warp_uint8,
+             &creff_uint8, &normalize_image_uint8}) {
       check(ort, ort.CustomOpDomain_Add(domain, op));
     }
   }
