@@ -58,7 +58,8 @@ NormalizeImage <mean_r, mean_g, mean_b, std_r, std_g, std_b> (frame, size) => (i
 """
 
 _BODY_UINT8 = """
-NormalizeImageUint8 <mean_r, mean_g, mean_b, std_r, std_g, std_b> (frame, size, image_scale, image_zero_point) => (image)
+NormalizeImageUint8 <mean_r, mean_g, mean_b, std_r, std_g, std_b>
+    (frame, size, image_scale, image_zero_point) => (image)
 {
     numbers = arseg.NormalizeImage
         <mean_r: float = @mean_r, mean_g: float = @mean_g, mean_b: float = @mean_b,

@@ -59,7 +59,7 @@ def plain_run(name: str, inputs: dict[str, Array], element: int, **attributes: o
     node = helper.make_node(name, list(inputs), ["result"], domain=DOMAIN, **attributes)
     types = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
     values = [
-        helper.make_tensor_value_info(key, types[str(array.dtype)], [None] * array.ndim)
+        helper.make_tensor_value_info(key, types[str(array.dtype)], [2] if key == "size" else [None] * array.ndim)
         for key, array in inputs.items()
     ]
     graph = helper.make_graph([node], name, values, [helper.make_tensor_value_info("result", element, [None] * 4)])
