@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import onnx
@@ -16,11 +16,18 @@ from arseg_edge.export.convert.front import Window
 from arseg_edge.export.convert.probing import Size
 from arseg_edge.export.convert.request import Layout
 from arseg_edge.export.convert.tail import Source
-from arseg_edge.export.operators.segmentation_labels import body_of_any_opset, segmentation_labels_node
+from arseg_edge.export.operators.segmentation_labels import (
+    CONFIDENCE,
+    CONFIDENCE_SIZE,
+    body_of_any_opset,
+    segmentation_labels_node,
+)
 from arseg_edge.manifest import LabelRule
 
 LABELS: Final = "labels"
 LOGITS: Final = "logits"
+_AXES_ARE_INPUTS: Final = 18
+"""The opset since which ReduceMax takes its axes as an input."""
 _COARSEST: Final = 4
 """Pixels of the model's picture in a cell of the logits for moved labels: finer ones cost memory and show no more."""
 
@@ -40,15 +47,17 @@ class Back:
     """Those of the values of the model that are probabilities already, whose softmax would say nothing."""
 
     @property
+    def share(self) -> Literal["softmax", "sigmoid"] | None:
+        """What made probabilities of the numbers that labels are made of; None: they are logits."""
+        made_of = self.source.value if self.from_source and self.source is not None else self.output.name
+        if made_of not in self.probabilities:
+            return None
+        return "sigmoid" if self.output.kind == "score" else "softmax"
+
+    @property
     def functions(self) -> bool:
         """Whether ``SegmentationLabels`` is used; labels that the model itself gives need none."""
         return self.output.kind != "labels"
-
-    @property
-    def confidence(self) -> bool:
-        """Whether the graph says how sure its labels are: it does where they are made of logits."""
-        made_of = self.source.value if self.from_source and self.source is not None else self.output.name
-        return self.functions and made_of not in self.probabilities
 
 
 def put_back(
@@ -89,12 +98,14 @@ def put_back(
     if window is not None:
         logits = _cropped(ends, ends.resize(logits, _picture(ends, value_of), channels=back.classes), window)
         upscale, align = 1, False
-    sure = back.confidence
-    node = segmentation_labels_node(
-        logits, "labels_size", LABELS, upscale=upscale, align_corners=align, confidence=sure
+    share = back.share
+    sure = share is None
+    ends.nodes.append(
+        segmentation_labels_node(logits, "labels_size", LABELS, upscale=upscale, align_corners=align, confidence=sure)
     )
-    ends.nodes.append(node)
     body = body_of_any_opset(opset, upscale=upscale, align_corners=align, confidence=sure)
+    if share is not None:
+        _put_share(ends, logits, back, opset)
     if window is not None:
         return _give(ends, back, logits, seen, seen, False), body
     if back.from_source and source is not None:
@@ -149,6 +160,30 @@ def _logits(ends: Ends, back: Back, value_of: dict[str, str], source: Source | N
     shape = ends.node("Shape", [planes])
     value = onnx.numpy_helper.from_array(np.array([threshold], np.float32))
     return ends.node("Concat", [ends.node("ConstantOfShape", [shape], value=value), planes], axis=1)
+
+
+def _put_share(ends: Ends, scores: str, back: Back, opset: int) -> None:
+    """Add what gives the winner's share, 0 … 255, of probabilities [1, n, h, w] at ``confidence_size``."""
+    # Where nobody asks, that is (0, 0), to which nothing can be resized.
+    asked = ends.at_least(CONFIDENCE_SIZE, 1)
+    resized = ends.resize(scores, asked, channels=back.classes)
+    if back.share == "sigmoid":
+        zero, one, two = (ends.constant([each], np.int64) for each in (0, 1, 2))
+        axis = ends.constant([1], np.int64)
+        threshold, yes = (ends.node("Slice", [resized, *ends_, axis]) for ends_ in ((zero, one), (one, two)))
+        no = ends.node("Sub", [ends.constant(1, np.float32), yes])
+        largest = ends.node("Where", [ends.node("Greater", [yes, threshold]), yes, no])
+    elif opset >= _AXES_ARE_INPUTS:
+        largest = ends.node("ReduceMax", [resized, ends.constant([1], np.int64)], keepdims=1)
+    else:
+        largest = ends.node("ReduceMax", [resized], axes=[1], keepdims=1)
+    scaled = ends.node("Round", [ends.node("Mul", [largest, ends.constant(255, np.float32)])])
+    # What is no number is no confidence.
+    valid = ends.node("Where", [ends.node("IsNaN", [scaled]), ends.constant(0, np.float32), scaled])
+    values = ends.node("Cast", [valid], to=TensorProto.UINT8)
+    corner, sides = ends.constant([0, 0], np.int64), ends.constant([2, 3], np.int64)
+    cut = ends.node("Slice", [values, corner, CONFIDENCE_SIZE, sides])
+    ends.node("Gather", [cut, ends.constant(0, np.int64)], CONFIDENCE, axis=1)
 
 
 def _picture(ends: Ends, value_of: dict[str, str]) -> str:

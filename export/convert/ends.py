@@ -37,6 +37,11 @@ class Ends:
         ends = (self.constant([each], np.int64) for each in (first, first + 2))
         return self.node("Slice", [self.node("Shape", [value]), *ends])
 
+    def at_least(self, value: str, least: int) -> str:
+        """Return whole numbers, those below ``least`` made so; Max took none before opset 12."""
+        smallest = self.constant([least], np.int64)
+        return self.node("Where", [self.node("Less", [value, smallest]), smallest, value])
+
     def resize(self, value: str, size: str, *, channels: int, mode: str = "linear", **attributes: Any) -> str:
         """Return [1, C, H, W] at ``size``, int64 [2], with half-pixel centres."""
         nothing = self.constant([], np.float32)

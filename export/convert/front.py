@@ -115,7 +115,7 @@ def _weights(ends: Ends, have: str, want: str) -> str:
 def _nearest_multiple(ends: Ends, size: str, multiple: int) -> str:
     step = ends.constant([multiple], np.int64)
     counts = ends.node("Div", [ends.node("Add", [size, ends.constant([multiple // 2], np.int64)]), step])
-    return ends.node("Mul", [ends.node("Max", [counts, ends.constant([1], np.int64)]), step])
+    return ends.node("Mul", [ends.at_least(counts, 1), step])
 
 
 def _letterboxed(
@@ -134,7 +134,7 @@ def _letterboxed(
         scaled = ends.node("Mul", [sides, ratio])
         rounded = ends.node("Floor", [ends.node("Add", [scaled, ends.constant(0.5, np.float64)])])
         counts = ends.node("Cast", [rounded], to=TensorProto.INT64)
-        inner = ends.node("Max", [counts, ends.constant([1], np.int64)])
+        inner = ends.at_least(counts, 1)
         values = _resized(ends, values, inner, rule, opset, channels)
     rest = ends.node("Sub", [whole, inner])
     start = ends.node("Div", [rest, ends.constant([2], np.int64)])

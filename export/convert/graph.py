@@ -15,7 +15,7 @@ from arseg_edge.export.convert.front import put_front
 from arseg_edge.export.convert.given_model import GivenModel
 from arseg_edge.export.convert.image_input import ImageInput
 from arseg_edge.export.convert.probing import Size
-from arseg_edge.export.operators.segmentation_labels import declare_confidence
+from arseg_edge.export.operators.segmentation_labels import CONFIDENCE, declare_confidence
 from arseg_edge.manifest import ConvertedInput, LabelRule
 from arseg_edge.operators import DOMAIN, VERSION
 
@@ -53,7 +53,7 @@ def keyframe_graph(
     label_rule, body = put_back(behind, back, value_of, seen, window, given.opset)
     graph = model.graph
     nodes = [*front.nodes, *graph.node, *behind.nodes]
-    outputs = [LABELS, *([LOGITS] if label_rule is not None else [])]
+    outputs = [LABELS, *([LOGITS] if label_rule is not None else []), *([CONFIDENCE] if back.functions else [])]
     kept = _needed(nodes, outputs)
     _replace(graph, kept, [*graph.initializer, *front.constants, *behind.constants])
     del graph.input[:], graph.output[:], graph.value_info[:]
@@ -63,7 +63,7 @@ def keyframe_graph(
     if label_rule is not None:
         shape: list[str | int | None] = [1, back.classes, "logits_height", "logits_width"]
         graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, shape))
-    if back.confidence:
+    if back.functions:
         declare_confidence(graph)
     if body is not None:
         model.functions.append(body)

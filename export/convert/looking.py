@@ -18,7 +18,7 @@ from arseg_edge.export.convert.probing import EASY, BareSession, Size, blank, fi
 from arseg_edge.export.convert.reference import Reference
 from arseg_edge.export.convert.request import Request
 from arseg_edge.export.convert.rule import input_rule, size_of
-from arseg_edge.export.convert.tail import Source, inner_values, source_of
+from arseg_edge.export.convert.tail import Source, ends_in_sigmoid, inner_values, source_of
 from arseg_edge.manifest import ClassInfo, ConvertedInput
 
 SMALLEST_SIDE: Final = 32
@@ -100,20 +100,14 @@ def _threshold(given: GivenModel, request: Request, output: ClassOutput, array: 
                 f"--threshold {request.threshold:g}: output {output.name} has no single channel: leave it out"
             )
         return 0.0
-    makers = {name: node.op_type for node in given.proto.graph.node for name in node.output}
-    last = makers.get(output.name)
-    by_name = {name: node for node in given.proto.graph.node for name in node.output}
-    value = output.name
-    while last in ("Identity", "Squeeze", "Unsqueeze", "Cast", "Resize", "Transpose", "Reshape"):
-        value = by_name[value].input[0]
-        last = makers.get(value)
-    if request.threshold is None and last not in ("Sigmoid", "HardSigmoid"):
+    probability = ends_in_sigmoid(given.proto.graph, output.name)
+    if request.threshold is None and not probability:
         raise UsageError(
             f"{given.name}: output {output.name} has one channel and no sigmoid at its end, so that nothing says above "
             "which value a pixel is foreground: give --threshold (0 for logits, 0.5 for probabilities)"
         )
     threshold = 0.5 if request.threshold is None else request.threshold
-    if last == "Sigmoid" and not 0 < threshold < 1:
+    if probability and not 0 < threshold < 1:
         raise UsageError(f"--threshold {threshold:g}: output {output.name} is a probability: give one between 0 and 1")
     return float(threshold)
 

@@ -23,6 +23,8 @@ _SAME_ORDER: Final = ("Softmax", "LogSoftmax", "Sigmoid")
 """They leave the largest of several numbers the largest."""
 LARGEST_UPSCALE: Final = 64
 
+_SAME_SHARES: Final = (*_SAME_VALUES, "Resize", "Transpose", "Reshape")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -97,6 +99,14 @@ def source_of(graph: onnx.GraphProto, output: ClassOutput, values: Mapping[str, 
     if best is None or (output.kind != "labels" and not enlarged):
         return None
     return best
+
+
+def ends_in_sigmoid(graph: onnx.GraphProto, value: str) -> bool:
+    """Whether a sigmoid is the last thing that changes numbers before a value."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    while value in makers and makers[value].op_type in _SAME_SHARES:
+        value = makers[value].input[0]
+    return value in makers and makers[value].op_type in ("Sigmoid", "HardSigmoid")
 
 
 def _source(

@@ -198,9 +198,9 @@ def test_half_precision(tmp_path: Path) -> None:
     same(labels_of(bundle, rgb), enlarged(found, (72, 104)).argmax(0))
 
 
-@pytest.mark.parametrize("size", [(72, 104), (96, 64), (40, 200)])
-def test_letterbox_of_a_fixed_size(tmp_path: Path, size: tuple[int, int]) -> None:
-    bundle, path = convert(plain(FIXED), tmp_path, **NORMAL, resize="letterbox", fill=10)
+@pytest.mark.parametrize(("size", "opset"), [((72, 104), 18), ((96, 64), 11), ((40, 200), 13)])
+def test_letterbox_of_a_fixed_size(tmp_path: Path, size: tuple[int, int], opset: int) -> None:
+    bundle, path = convert(plain(FIXED, opset), tmp_path, **NORMAL, resize="letterbox", fill=10)
     rgb = picture(*size)
     ratio = min(64 / size[0], 96 / size[1])
     rows, columns = (int(side * ratio + 0.5) for side in size)
@@ -211,9 +211,9 @@ def test_letterbox_of_a_fixed_size(tmp_path: Path, size: tuple[int, int]) -> Non
     same(labels_of(bundle, rgb), enlarged(np.ascontiguousarray(planes[None]), size).argmax(0))
 
 
-def in_steps_of_8() -> onnx.ModelProto:
+def in_steps_of_8(opset: int) -> onnx.ModelProto:
     """A model of which both sides must be multiples of 8: it adds what it has at two strides."""
-    network = Network()
+    network = Network(opset=opset)
     raw = network.logits("image", "raw")
     small = network.node("AveragePool", [raw], "small", kernel_shape=[2, 2], strides=[2, 2])
     network.constant("scales", [1, 1, 2, 2], np.float32)
@@ -231,9 +231,10 @@ def in_steps_of_8() -> onnx.ModelProto:
     return network.model(DYNAMIC)
 
 
+@pytest.mark.parametrize("opset", [11, 18])
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
-def test_multiple_is_found(tmp_path: Path, resize: Any) -> None:
-    bundle, path = convert(in_steps_of_8(), tmp_path, **NORMAL, resize=resize)
+def test_multiple_is_found(tmp_path: Path, resize: Any, opset: int) -> None:
+    bundle, path = convert(in_steps_of_8(opset), tmp_path, **NORMAL, resize=resize)
     rule = bundle.manifest.converted
     assert rule is not None
     assert (rule.size, rule.multiple) == (None, 8)
@@ -477,8 +478,22 @@ def test_confidence_of_a_sigmoid(tmp_path: Path) -> None:
     assert np.abs(confidence_of(bundle, rgb) - 255 * np.maximum(foreground, 1 - foreground)).max() <= 1.1
 
 
-@pytest.mark.parametrize("end", ["half-softmax", "softmax-half", "sigmoid", "argmax"])
-def test_what_gives_no_logits_gives_no_confidence(tmp_path: Path, end: str) -> None:
-    bundle, _ = convert(ended(end), tmp_path, **NORMAL)
-    with pytest.raises(BundleError, match=r"^model\.arseg: does not give the confidence"):
-        arseg_edge.load(bundle.path, providers="cpu", confidence=True)
+@pytest.mark.parametrize("opset", [11, 18])
+@pytest.mark.parametrize("end", ["raw", "half", "half-softmax", "softmax-half", "softmax", "sigmoid", "half-sigmoid"])
+def test_confidence_is_the_winners_share(tmp_path: Path, end: str, opset: int) -> None:
+    bundle, path = convert(ended(end, opset=opset), tmp_path, **NORMAL)
+    rgb = picture()
+    planes = enlarged(alone(path, normal(rgb)), (72, 104))
+    if "sigmoid" in end:
+        expected = 255 * np.maximum(planes[0], 1 - planes[0])
+    else:
+        expected = 255 * planes.max(0) if "softmax" in end else share(planes)
+    off = np.abs(confidence_of(bundle, rgb) - expected)
+    # Of what the model enlarges itself before its softmax, nothing is enlarged again.
+    assert off.max() <= (1.01 if end != "softmax-half" else 2)
+
+
+def test_labels_alone_give_no_confidence(tmp_path: Path) -> None:
+    bundle, _ = convert(ended("half-argmax"), tmp_path, **NORMAL)
+    with pytest.raises(BundleError, match="does not give the confidence"):
+        arseg_edge.load(bundle.path, confidence=True)

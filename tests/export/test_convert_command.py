@@ -129,7 +129,7 @@ def test_rules_of_hugging_face(tmp_path: Path, change: dict[str, object], expect
     assert {name: getattr(rule, name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("opset", [11, 13, 18])
 def test_pillow_resizes_as_the_graph_does(tmp_path: Path, opset: int) -> None:
     """The averages of Pillow's bilinear filter, here by PyTorch, which has the same."""
     import onnxruntime
