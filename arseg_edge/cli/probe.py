@@ -32,7 +32,8 @@ def probe(video: str, options: ModelOptions, seconds: float, as_json: bool) -> N
     """Look at the first seconds of VIDEO: how it is coded, which motion would be used, and how good that is.
 
     VIDEO is whatever `run` takes. "Warped keyframe" is the PSNR of the last keyframe's picture, warped by the motion,
-    against each frame. The speed-up is arithmetic, from the bundle's multiply-accumulates; `bench` measures seconds.
+    against each frame. The schedule is advised by how much of a frame is shown by no earlier one; `compare` asks the
+    networks. The speed-up is arithmetic, from the bundle's multiply-accumulates; `bench` measures seconds.
     """
     from arseg_edge.runtime.reports.probe import probe as probe_stream
 
@@ -42,6 +43,8 @@ def probe(video: str, options: ModelOptions, seconds: float, as_json: bool) -> N
         print_json(dataclasses.asdict(report))
         return
     print_table(_facts(report))
+    click.echo()
+    _print_schedules(report)
     click.echo()
     advice = report.advice
     if advice.settings is None:
@@ -69,10 +72,40 @@ def _facts(report: ProbeReport) -> list[tuple[str, ...]]:
     if (warp := report.warp) is not None:
         gain = f"{warp.gain:+.2f} dB over no motion ({warp.still:.2f} dB)"
         rows.append(("warped keyframe", f"{warp.psnr:.2f} dB, {gain}"))
+    if report.unshown is not None:
+        shares = report.unshown.by_distance
+        # The next frame, and each half of the intervals that were looked at.
+        places = sorted({1, (len(shares) + 1) // 2, len(shares)})
+        said = ", ".join(f"{shares[place - 1]:.1%} at {_frames(place)}" for place in places)
+        rows.append(("shown by no earlier frame", said))
     for scale, saving in (report.savings or {}).items():
         bound = f"{saving.bound:.2f} with keyframes by the interval alone"
         rows.append((f"speed-up with LR {scale}", f"{saving.speedup:.2f} in arithmetic, not in seconds; {bound}"))
     return rows
+
+
+def _print_schedules(report: ProbeReport) -> None:
+    """Say which schedule is to be taken, of what no earlier frame shows."""
+    unshown = report.unshown
+    if unshown is None:
+        click.echo("for a video like this take --interval 1: none of its frames can be followed to another")
+        return
+    for source, schedule, interval in (
+        ("a file", unshown.file, unshown.interval_file),
+        ("a live source", unshown.live, unshown.interval_live),
+    ):
+        if interval > 1:
+            seen = f"enough of each frame is shown with HR every {interval}"
+        else:
+            seen = "even the next frame shows too much that is new"
+        if schedule is None:
+            click.echo(f"for {source} like this take --interval 1: {seen}")
+        else:
+            click.echo(f"for {source} like this take --schedule {schedule}: {seen}")
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def _coding(coding: Coding) -> list[tuple[str, ...]]:

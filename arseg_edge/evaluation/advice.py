@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
+
+from arseg_edge.runtime.reports.schedule_advice import AGREEMENT, Option, ScheduleName, choose_schedule
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement
@@ -19,9 +21,6 @@ ADAPTIVE_FILE: Final = "adaptive-file"
 ADAPTIVE_LIVE: Final = "adaptive-live"
 PAPER: Final = "ar"
 """Rows of the schedules, by name (``schedules.py``)."""
-
-AGREEMENT: Final = 90.0
-"""Percent of the pixels. Good networks are right on about nine pixels in ten: no more change than are wrong anyway."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,9 @@ class Advice:
     """None where HR should run on every frame."""
     speedup: float
     reaches: tuple[Reach, ...]
-    file: Literal["adaptive", "paper"] | None
+    file: ScheduleName | None
     """The schedule to take for files; None where none was measured, or, of HR alone, none agrees far enough."""
-    live: Literal["adaptive", "paper"] | None
+    live: ScheduleName | None
     """The same for live sources, which have no future."""
 
 
@@ -67,16 +66,16 @@ def advise(comparison: Comparison, threshold: float = AGREEMENT) -> Advice:
     return Advice(threshold, best.interval, best.scale, best.speedup, reaches, file, live)
 
 
-def _schedule(rows: Mapping[str, Row], adaptive: str, threshold: float) -> Literal["adaptive", "paper"] | None:
+def _schedule(rows: Mapping[str, Row], adaptive: str, threshold: float) -> ScheduleName | None:
     """Choose between the adaptive schedule of that name and the paper's."""
     if adaptive not in rows:
         return None
-    if PAPER not in rows:
-        return "adaptive" if rows[adaptive].score >= threshold else None
-    one, other = rows[adaptive], rows[PAPER]
-    if min(one.score, other.score) >= threshold:
-        return "adaptive" if one.arithmetic <= other.arithmetic else "paper"
-    return "adaptive" if one.score >= other.score else "paper"
+    paper = rows.get(PAPER)
+    return choose_schedule(_option(rows[adaptive]), None if paper is None else _option(paper), threshold)
+
+
+def _option(row: Row) -> Option:
+    return Option(row.score, row.arithmetic)
 
 
 def _reach(comparison: Comparison, branch: ScaleAgreement, threshold: float) -> Reach:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, tee
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,11 @@ from arseg_edge.datasets.sequence import LabelledSequence, read_image
 from arseg_edge.errors import DatasetError, SourceError
 from arseg_edge.evaluation.predictor import Frame
 from arseg_edge.operators import Chaining
-from arseg_edge.runtime.read_motion import GUARDS, MotionFrame, motion_frames
+from arseg_edge.runtime.frames_in_step import Decoded, frames_in_step
+from arseg_edge.runtime.read_motion import MotionFrame
 from arseg_edge.runtime.schedule.adaptive import TiedFrame
-from arseg_edge.runtime.schedule.keyframes import Guards
 from arseg_edge.runtime.source.base import Source
-from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.open_source import open_source
-from arseg_edge.runtime.tied_frames import tied_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +75,6 @@ class Clip:
             )
 
 
-def frames_in_step(
-    source: Source, interval: int, chaining: Chaining, guards: Guards | None = GUARDS
-) -> Generator[tuple[MotionFrame, TiedFrame], None, None]:
-    """Decode a source that is open once, for the paper's schedule and for the adaptive one.
-
-    Raises: as ``read_motion``.
-    """
-    first, second = tee(source.frames())
-    frames = motion_frames(_Decoded(source, first), interval, chaining, guards=guards)
-    yield from zip(frames, tied_frames(_Decoded(source, second), "auto"), strict=True)
-
-
 def open_clip(sequence: LabelledSequence, encoding: Encoding) -> Clip:
     """Return the clip of a sequence; a still gets a camera that depends on its name alone.
 
@@ -116,18 +102,7 @@ def _picture(content: Path | Frame) -> Frame:
     return read_image(content) if isinstance(content, Path) else content
 
 
-class _Decoded(Source):
-    """Frames of a source that are decoded already."""
-
-    def __init__(self, source: Source, frames: Iterator[DecodedFrame]) -> None:
-        self.name = source.name
-        self._frames = frames
-
-    def frames(self) -> Iterator[DecodedFrame]:
-        return self._frames
-
-
-class From(_Decoded):
+class From(Decoded):
     """A source without its first frames."""
 
     def __init__(self, source: Source, first: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -17,14 +18,20 @@ from arseg_edge.errors import UsageError
 from arseg_edge.manifest import Macs, Manifest
 from arseg_edge.operators import Chaining
 from arseg_edge.results import ratio_text
+from arseg_edge.runtime.frames_in_step import frames_in_step
 from arseg_edge.runtime.motion.agreement import look_up, pixel_grid
-from arseg_edge.runtime.read_motion import MotionFrame, motion_frames
+from arseg_edge.runtime.read_motion import MotionFrame
 from arseg_edge.runtime.reports.coding import Coding, CodingReader
 from arseg_edge.runtime.reports.encoder_advice import EncoderAdvice, encoder_advice
+from arseg_edge.runtime.reports.schedule_advice import Unshown, unshown_advice, unshown_by_distance
+from arseg_edge.runtime.schedule.adaptive import TiedFrame
 from arseg_edge.runtime.schedule.keyframes import INTERVAL
 from arseg_edge.runtime.source.open_source import SourceLike, open_source
 
 _CHAINING: Final[Chaining] = "subpixel"
+
+_LONGEST: Final = 2
+"""Bundle's intervals up to which it is looked at what an anchor no longer shows."""
 
 _HIGHEST_PSNR: Final = 60.0
 """dB, for pictures that are equal, too; rounding to whole grey levels alone leaves 58.9."""
@@ -82,6 +89,8 @@ class ProbeReport:
     savings: dict[str, Saving] | None
     """By LR scale; None without a bundle."""
     advice: EncoderAdvice
+    unshown: Unshown | None
+    """What is shown by no earlier frame, and the schedule that calls for; None where no frame can be followed."""
 
 
 def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = None) -> ProbeReport:
@@ -102,11 +111,10 @@ def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = N
     interval, chaining = (manifest.interval, manifest.chaining) if manifest else (INTERVAL, _CHAINING)
     with open_source(video) as source:
         reading = _Reading()
-        with contextlib.closing(motion_frames(source, interval, chaining)) as frames:
-            for frame in frames:
-                if reading.count and frame.time - reading.start >= seconds:
-                    break
-                reading.add(frame)
+        shares: dict[int, list[float]] = defaultdict(list)
+        with contextlib.closing(frames_in_step(source, interval, chaining)) as frames:
+            for distance, share in unshown_by_distance(_tied(frames, reading, seconds), _LONGEST * interval):
+                shares[distance].append(share)
     coding = reading.coding.coding()
     return ProbeReport(
         video=source.name,
@@ -126,7 +134,17 @@ def probe(video: SourceLike, seconds: float = 4.0, manifest: Manifest | None = N
         advice=encoder_advice(
             source.codec, coding, interval, frames=reading.count, early_keyframes=reading.keyframes["intra"]
         ),
+        unshown=unshown_advice(shares, manifest),
     )
+
+
+def _tied(frames: Iterator[tuple[MotionFrame, TiedFrame]], reading: _Reading, seconds: float) -> Iterator[TiedFrame]:
+    """Let ``reading`` take the frames of so many seconds, and hand on how each is tied to the one before."""
+    for frame, tied in frames:
+        if reading.count and frame.time - reading.start >= seconds:
+            return
+        reading.add(frame)
+        yield tied
 
 
 class _Reading:

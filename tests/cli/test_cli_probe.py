@@ -14,7 +14,7 @@ from arseg_edge.bundle import read_bundle
 def test_probe(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
     done = arseg("probe", clip, "-m", tiny_bundle)
     assert (done.code, done.err) == (0, "")
-    table, advice = done.out.split("\n\n")
+    table, schedules, advice = done.out.split("\n\n")
     rows = dict(line.split("  ", 1) for line in table.splitlines())
     facts = {name: value.strip() for name, value in rows.items()}
     macs = read_bundle(tiny_bundle).manifest.macs
@@ -22,6 +22,7 @@ def test_probe(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
     assert facts.pop("warped keyframe").endswith(" dB)")
     assert float(facts.pop("intra blocks").rstrip("%")) < 20
     assert facts.pop("speed-up with LR 0.5").startswith(f"{FRAMES / (2 + (FRAMES - 2) * ratio):.2f} in arithmetic")
+    assert facts.pop("shown by no earlier frame").count("%") == 3
     assert "speed-up with LR 0.3" in facts
     del facts["speed-up with LR 0.3"]
     assert facts == {
@@ -41,6 +42,11 @@ def test_probe(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
         "motion": "bitstream 12",
         "keyframes": "2 (first 1, interval 1) at interval 12",
     }
+    file, live = schedules.splitlines()
+    assert file.startswith(
+        "for a file like this take --schedule adaptive: enough of each frame is shown with HR every "
+    )
+    assert live.startswith("for a live source like this take --schedule ")
     assert advice.startswith("no other encoder settings would serve better: ")
 
 
@@ -62,6 +68,9 @@ def test_probe_as_json(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
     assert facts["warp"]["gain"] > 5
     assert set(facts["savings"]) == {"0.5", "0.3"}
     assert facts["advice"]["settings"] is None
+    unshown = facts["unshown"]
+    assert len(unshown["by_distance"]) == FRAMES - 1
+    assert unshown["interval_file"] >= unshown["interval_live"] > 1
 
 
 def test_probe_names_better_settings(arseg: Command, clip: Path, tmp_path: Path) -> None:

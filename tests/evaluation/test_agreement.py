@@ -12,7 +12,7 @@ import arseg_edge
 from arseg_edge.bundle import read_bundle
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import SourceError, UsageError
-from arseg_edge.evaluation.advice import AGREEMENT, advise
+from arseg_edge.evaluation.advice import advise
 from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement, compare
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.schedules import Row
@@ -20,6 +20,7 @@ from arseg_edge.evaluation.scores import Scores
 from arseg_edge.evaluation.stream_times import StreamTimes
 from arseg_edge.palette import ClassSet
 from arseg_edge.runtime import read_motion
+from arseg_edge.runtime.reports.schedule_advice import AGREEMENT
 
 BUNDLE = demo_bundle()
 

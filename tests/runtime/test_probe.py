@@ -20,6 +20,8 @@ from arseg_edge.manifest import Manifest
 from arseg_edge.runtime.read_motion import read_motion
 from arseg_edge.runtime.reports.coding import Distances
 from arseg_edge.runtime.reports.probe import ProbeReport, probe
+from arseg_edge.runtime.reports.schedule_advice import Option, choose_schedule, unshown_advice
+from arseg_edge.runtime.schedule.adaptive import TOLERANCE
 
 HEIGHT, WIDTH, COUNT = 96, 128, 25
 PAN = (3, -2)
@@ -353,3 +355,55 @@ def test_one_frame_tells_nothing_of_motion(tmp_path: Path) -> None:
     settings, (reason,) = advice(probe(encode(tmp_path / "v.mp4", panning(1, 64, 64, 0, 0))))
     assert settings is None
     assert reason.startswith("only one frame")
+
+
+# What is shown by no earlier frame
+
+
+def test_what_a_pan_brings_in(tmp_path: Path) -> None:
+    """Of a view that pans, so many columns and rows are new; some of them look like what was there."""
+    unshown = probe(stream(tmp_path, "P only")).unshown
+    assert unshown is not None
+    found = np.array(unshown.by_distance)
+    distances = np.arange(1, len(found) + 1)
+    assert len(found) == COUNT - 2  # an anchor every other interval
+    new = 1 - (1 - PAN[0] * distances / WIDTH) * (1 + PAN[1] * distances / HEIGHT)
+    assert np.corrcoef(found, new)[0, 1] > 0.95
+    assert (found <= new + 0.02).all()
+    assert found[-1] > new[-1] / 2
+
+
+def test_nothing_to_follow(tmp_path: Path) -> None:
+    (image,) = panning(1, HEIGHT, WIDTH, *PAN)
+    assert probe([image]).unshown is None
+
+
+def shares(*means: float) -> dict[int, list[float]]:
+    return {distance: [0.9 * mean * TOLERANCE, 1.1 * mean * TOLERANCE] for distance, mean in enumerate(means, 1)}
+
+
+@pytest.mark.parametrize(
+    ("found", "intervals", "schedules"),
+    [
+        # In tolerances.
+        (shares(0.3, 0.9, 1.1, 1.9, 2.1), (5, 3), ("adaptive", "adaptive")),
+        (shares(1.5, 5.0), (2, 1), ("adaptive", "paper")),  # of half of HR's arithmetic, and of all of it
+        (shares(8.0), (1, 1), ("paper", "paper")),
+    ],
+)
+def test_what_follows_from_what_is_unshown(
+    manifest: Manifest, found: dict[int, list[float]], intervals: tuple[int, int], schedules: tuple[str, str]
+) -> None:
+    dear = dataclasses.replace(manifest.macs, hr=1000, lr=dict.fromkeys(manifest.macs.lr, 600), creff=0)
+    advice = unshown_advice(found, dataclasses.replace(manifest, macs=dear))
+    assert advice is not None
+    assert (advice.interval_file, advice.interval_live) == intervals
+    assert (advice.file, advice.live) == schedules
+
+
+def test_without_lr_there_is_no_other_schedule() -> None:
+    assert choose_schedule(Option(95, 0.5), None) == "adaptive"
+    assert choose_schedule(Option(85, 0.5), None) is None
+    assert choose_schedule(Option(95, 0.5), Option(92, 0.4)) == "paper"
+    assert choose_schedule(Option(95, 0.3), Option(92, 0.4)) == "adaptive"
+    assert choose_schedule(Option(85, 0.9), Option(80, 0.4)) == "adaptive"

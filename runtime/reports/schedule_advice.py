@@ -1,0 +1,99 @@
+"""Which schedule a video calls for: the rule that ``compare`` goes by with a network, and ``probe`` without one.
+
+A probe has no labels to compare. It knows how much of each frame the frame before it at some distance no longer shows,
+and labels cannot be moved to what is not shown. From that follow how far apart frames for HR may be, and with it what
+the adaptive schedule costs; the paper's schedule is taken to agree as far as is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final, Literal
+
+from arseg_edge.manifest import Manifest
+from arseg_edge.runtime.schedule.adaptive import TOLERANCE, OneSide, TiedFrame, unshown_share
+
+AGREEMENT: Final = 90.0
+"""Percent of the pixels. Good networks are right on about nine pixels in ten: no more change than are wrong anyway."""
+
+ScheduleName = Literal["adaptive", "paper"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a schedule brings and costs on a video."""
+
+    score: float
+    """Percent of the pixels that agree with HR on every frame."""
+    arithmetic: float
+    """Multiply-accumulates as a share of HR's on every frame."""
+
+
+def choose_schedule(adaptive: Option, paper: Option | None, threshold: float = AGREEMENT) -> ScheduleName | None:
+    """Return the cheaper that agrees far enough, and where not both do the one that agrees further.
+
+    Without LR there is no ``paper``; then it is None where the adaptive one does not agree far enough.
+    """
+    if paper is None:
+        return "adaptive" if adaptive.score >= threshold else None
+    if min(adaptive.score, paper.score) >= threshold:
+        return "adaptive" if adaptive.arithmetic <= paper.arithmetic else "paper"
+    return "adaptive" if adaptive.score >= paper.score else "paper"
+
+
+@dataclass(frozen=True)
+class Unshown:
+    """How much of a video's frames is shown by no earlier frame, and what follows."""
+
+    by_distance: tuple[float, ...]
+    """Share of the picture, 0 to 1, mean over the frames at each distance from 1 on."""
+    interval_file: int
+    """The longest at which it stays within the tolerance, where labels come from both sides, as in a file."""
+    interval_live: int
+    """The same from one side."""
+    file: ScheduleName | None
+    """The schedule to take for files; None where none agrees far enough."""
+    live: ScheduleName | None
+    """The same for live sources."""
+
+
+def unshown_by_distance(frames: Iterable[TiedFrame], longest: int) -> Iterator[tuple[int, float]]:
+    """Yield, for each frame that has one, the distance to the last anchor, and the share that it does not show.
+
+    There is an anchor every ``longest`` frames, and wherever frames cannot be followed.
+    """
+    for group in OneSide(longest, 1.0, None).groups(frames):
+        for frame in group:
+            if frame.branch == "moved":
+                yield frame.distance, unshown_share([frame.draws[0].reach])
+
+
+def unshown_advice(shares: Mapping[int, list[float]], manifest: Manifest | None) -> Unshown | None:
+    """Return what follows from the shares at each distance; None without any.
+
+    Args:
+        shares: from ``unshown_by_distance``.
+        manifest: the bundle's, for what LR costs; without one it is taken to have none.
+    """
+    means: list[float] = []
+    while len(means) + 1 in shares:
+        means.append(fmean(shares[len(means) + 1]))
+    if not means:
+        return None
+    paper = None
+    if manifest is not None and manifest.has_lr:
+        paper = Option(AGREEMENT, 1 - manifest.macs.saving(manifest.scales[0].scale, manifest.interval))
+
+    def followed(tolerance: float) -> tuple[int, ScheduleName | None]:
+        within = 0
+        while within < len(means) and means[within] <= tolerance:
+            within += 1
+        missing = fmean(means[:within]) if within else 0.0
+        interval = within + 1
+        return interval, choose_schedule(Option(100 * (1 - missing), 1 / interval), paper)
+
+    # Half of what has changed since one anchor, the next one shows (``schedule/adaptive.py``).
+    (interval_file, file), (interval_live, live) = followed(2 * TOLERANCE), followed(TOLERANCE)
+    return Unshown(tuple(means), interval_file, interval_live, file, live)
