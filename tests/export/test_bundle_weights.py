@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from hr_alone import hr_alone
@@ -22,7 +21,8 @@ from arseg_edge.export import export_bundle
 from arseg_edge.export.bundle_weights import read_ar, read_hr
 from arseg_edge.export.checkpoint import load_ar, load_hr
 from arseg_edge.export.families import Family, edge_family, find_family
-from arseg_edge.export.operators import normalize_image
+from arseg_edge.export.operators.normalize_image import normalize_image
+from arseg_edge.export.parity import run_graph, session_of
 from arseg_edge.manifest import ConvertedInput
 from arseg_edge.palette import CAMVID_11, ClassSet
 
@@ -44,12 +44,10 @@ def random_weights(family: Family) -> nn.Module:
 
 def of_graph(bundle: Path, frame: Any) -> dict[str, Any]:
     """Return what the bundle's graph makes of a frame."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(read_bundle(bundle).read(KEYFRAME), options)
     size = np.array(frame.shape[:2], np.int64)
-    names = ["feature", "logits"]
-    return dict(zip(names, session.run(names, {"frame": frame[None], "labels_size": size}), strict=True))
+    session = session_of(KEYFRAME, read_bundle(bundle).read(KEYFRAME))
+    found = run_graph(session, frame=frame[None], labels_size=size)
+    return {name: found[name] for name in ("feature", "logits")}
 
 
 @torch.no_grad()
@@ -70,7 +68,7 @@ def test_demo_model(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[name], value, atol=2e-4 * np.abs(value).max())
 
 
-@pytest.mark.parametrize("name", ["edge", "camvid-bise18"])
+@pytest.mark.parametrize("name", ["edge", pytest.param("camvid-bise18", marks=pytest.mark.long)])
 def test_what_was_exported_comes_back(name: str, tmp_path: Path) -> None:
     classes = ClassSet(("a", "b", "c"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
     family = edge_family(classes) if name == "edge" else find_family(name)
@@ -94,10 +92,10 @@ def test_lr_of_the_demo_model() -> None:
     frame = rng.integers(0, 256, (96, 128, 3)).astype(np.uint8)
     feature = rng.normal(0, 1, (1, 64, 12, 16)).astype(np.float32)
     motion = rng.normal(0, 2, (1, 96, 128, 2)).astype(np.float32)
-    session = onnxruntime.InferenceSession(read_bundle(demo_bundle()).read("nonkeyframe.onnx"))
+    session = session_of("nonkeyframe.onnx", read_bundle(demo_bundle()).read("nonkeyframe.onnx"))
     size = np.array([96, 128], np.int64)
     given = {"frame": frame[None], "keyframe_feature": feature, "motion": motion}
-    expected = session.run(["logits"], {**given, "frame_size": size, "labels_size": size})[0]
+    expected = run_graph(session, **given, frame_size=size, labels_size=size)["logits"]
     network = load_ar(family, weights)
     with torch.no_grad():
         image = normalize_image(torch.from_numpy(frame)[None], (48, 64), mean=family.mean, std=family.std)
@@ -172,6 +170,12 @@ def test_weights_that_are_not_there_or_not_the_familys(tmp_path: Path) -> None:
             read_hr(path)
     with pytest.raises(BundleError):
         read_hr(tmp_path / "nowhere.arseg")
+
+
+@pytest.mark.parametrize("read", [read_hr, read_ar])
+def test_bundle_of_another_family_than_the_named(read: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"demo\.arseg: the weights in .* are not those of camvid-bise18"):
+        read(demo_bundle(), "camvid-bise18")
 
 
 def test_hr_alone_will_do_for_hr(tmp_path: Path) -> None:
