@@ -180,7 +180,8 @@ def test_bundle_of_another_family_than_the_named(read: Any) -> None:
 
 def test_hr_alone_will_do_for_hr(tmp_path: Path) -> None:
     alone = hr_alone(demo_bundle(), tmp_path / "hr.arseg").path
-    assert all(torch.equal(value, read_hr(demo_bundle()).tensors[key]) for key, value in read_hr(alone).tensors.items())
+    expected, found = read_hr(demo_bundle()).tensors, read_hr(alone).tensors
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
     with pytest.raises(BundleError, match=r"no LR"):
         read_ar(alone, scale=0.5)
 
