@@ -27,7 +27,7 @@ from arseg_edge.export.clips import structured_clip
 from arseg_edge.export.families import Family, find_family
 from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
 from arseg_edge.export.parity import TOLERANCE, Reference, error_of, run_graph, session_of
-from arseg_edge.operators import CREFF, DOMAIN
+from arseg_edge.operators import CREFF, CREFF_UINT8, DOMAIN
 from arseg_edge.palette import ClassSet
 
 _IN_GRAPH = "network."
@@ -141,7 +141,7 @@ def _weights(network: nn.Module, model: onnx.ModelProto) -> dict[str, Tensor]:
         if f"{name}.bias" in layout and bias is not None:
             found[f"{name}.bias"] = bias
     for node in model.graph.node:
-        if node.domain == DOMAIN and node.op_type == CREFF:
+        if node.domain == DOMAIN and node.op_type in (CREFF, CREFF_UINT8):
             layers = ("lr_query_conv", "hr_key_conv", "hr_value_conv")
             keys = (f"fuse_attention.{layer}.{key}" for layer in layers for key in ("weight", "bias"))
             found |= {key: constants[each] for key, each in zip(keys, node.input[3:9], strict=True)}

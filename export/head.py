@@ -7,7 +7,7 @@ from onnx import helper
 
 from arseg_edge.export.graph_ends import LABELS, LOGITS, LR_FEATURE, drop_unused
 from arseg_edge.export.operators.bodies import attach_bodies
-from arseg_edge.operators import CREFF, SEGMENTATION_LABELS
+from arseg_edge.operators import CREFF, CREFF_UINT8, SEGMENTATION_LABELS
 
 
 def head_of(nonkeyframe: onnx.ModelProto) -> onnx.ModelProto:
@@ -15,9 +15,9 @@ def head_of(nonkeyframe: onnx.ModelProto) -> onnx.ModelProto:
     head = onnx.ModelProto()
     head.CopyFrom(nonkeyframe)
     graph = head.graph
-    (creff,) = (node for node in graph.node if node.op_type == CREFF)
-    # ``operators/creff.py``: the last layer's weight and bias come last.
-    layer = helper.make_node("Conv", [LR_FEATURE, *creff.input[-2:]], [LOGITS], "last_layer")
+    (creff,) = (node for node in graph.node if node.op_type in (CREFF, CREFF_UINT8))
+    # ``operators/creff.py``: the last layer's weight and bias come after the three convolutions'.
+    layer = helper.make_node("Conv", [LR_FEATURE, *creff.input[9:11]], [LOGITS], "last_layer")
     creff.CopyFrom(layer)
     for node in [node for node in graph.node if LR_FEATURE in node.output]:
         graph.node.remove(node)

@@ -28,6 +28,8 @@ from arseg_edge.runtime.source.resizing import resized_picture
 
 MATMUL_SIZE: Final = 1024
 
+_TIMED: Final = ("NormalizeImage", "NormalizeImageUint8", "Creff", "CreffUint8", "SegmentationLabels")
+
 
 class Alone:
     """The sessions of one bundle, and a multiplication of matrices."""
@@ -89,7 +91,7 @@ class AloneBetween:
         self._nonkeyframe = bundle.read(bundle.manifest.low_resolution(None).member)
         provider = Provider(CPU)
         self._ar = open_session(self._nonkeyframe, provider, threads, "nonkeyframe.onnx", library)
-        lr = ending_at(self._nonkeyframe, "lr_feature", without=("Creff", "SegmentationLabels"))
+        lr = ending_at(self._nonkeyframe, "lr_feature", without=("Creff", "CreffUint8", "SegmentationLabels"))
         self._lr = open_session(lr, provider, threads, "nonkeyframe.onnx", library)
         # A graph that takes sizes takes motion on the grid of blocks that the adaptive schedule has.
         grid = blocks_of(*size) if "frame_size" in [each.name for each in self._ar.get_inputs()] else size
@@ -119,6 +121,6 @@ class AloneBetween:
         durations: dict[str, list[float]] = {}
         for event in events:
             operator = event.get("args", {}).get("op_name", "")
-            if event["name"].endswith("_kernel_time") and operator in ("NormalizeImage", "Creff", "SegmentationLabels"):
+            if event["name"].endswith("_kernel_time") and operator in _TIMED:
                 durations.setdefault(operator, []).append(event["dur"] / 1e3)
         return {operator: statistics.median(values) for operator, values in durations.items()}

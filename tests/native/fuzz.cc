@@ -120,6 +120,12 @@ Outcome call(const MapAttributes& attributes, std::initializer_list<Shape> shape
         }
       }
     }
+    constexpr int last = Operator::signature.input_count - 1;
+    if (Operator::signature.inputs[last] == Element::kUint8 && memory[last - 1].bytes && chance(90)) {
+      // Scales that are taken; any other is refused.
+      float* const scales = reinterpret_cast<float*>(memory[last - 1].bytes.get());
+      for (int64_t i = 0; i < elements(inputs[last - 1].shape); ++i) scales[i] = 0.01f * static_cast<float>(pick(1, 9));
+    }
     const Shape output_shape = op.output_shape(inputs.data());
     if (!complete || !can_be_made(output_shape)) return kOnlyChecked;
     const Memory output(Operator::signature.output, output_shape);
@@ -224,7 +230,8 @@ Outcome one_case() {
     attributes.numbers[name] = chance(99) ? 0.4f : number();
   }
   const int64_t n = pick(1, 2), c = chance(99) ? size() : one_of<int64_t>({512, 4096, 4097}), h = size(), w = size();
-  switch (pick(0, 6)) {
+  const auto one_or_each = [&] { return chance(50) ? shape({}) : shape({c}); };
+  switch (pick(0, 9)) {
     case 0:
       return call<MotionWarp>(attributes, {shape({n, c, h, w}), shape({n, size(), size(), 2})});
     case 1:
@@ -241,6 +248,20 @@ Outcome one_case() {
       return call<NormalizeImage>(attributes, {shape({n, h, w, 3}), shape({2})});
     case 5:
       return call_published();
+    case 6: {
+      const Shape each = one_or_each();
+      return call<MotionWarpUint8>(attributes, {shape({n, c, h, w}), shape({n, size(), size(), 2}), each, each});
+    }
+    case 7: {
+      const int64_t classes = pick(1, 20);
+      const Shape each = one_or_each();
+      return call<CreffUint8>(
+          attributes, {shape({n, c, size(), size()}), shape({n, c, h, w}), shape({n, size(), size(), 2}),
+                       shape({c, 1, 3, 3}), shape({c}), shape({c, 1, 3, 3}), shape({c}), shape({c, 1, 3, 3}),
+                       shape({c}), shape({classes, c, 1, 1}), shape({classes}), each, each});
+    }
+    case 8:
+      return call<NormalizeImageUint8>(attributes, {shape({n, h, w, 3}), shape({2}), shape({}), shape({})});
     default:
       return call_vectors();
   }

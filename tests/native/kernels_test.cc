@@ -136,14 +136,29 @@ void test_warp_and_creff(const Sizes& s, const char* sampling, const char* level
   const bool published = sampling[0] == 'p';
   MapAttributes attributes;
   attributes.strings["sampling"] = sampling;
-  const Image feature({s.n, s.c, s.h, s.w}, 0.5f), lr({s.n, s.c, s.lr_h, s.lr_w}, 0.5f);
+  Image feature({s.n, s.c, s.h, s.w}, 0.5f);
+  const Image lr({s.n, s.c, s.lr_h, s.lr_w}, 0.5f);
   const Image motion({s.n, 2, s.frame_h, s.frame_w}, 3.0f);
   const std::vector<float> motion_data = channels_last(motion);
   const Tensor motion_tensor{Element::kFloat, {4, {s.n, s.frame_h, s.frame_w, 2}}, motion_data.data()};
 
+  // The feature is what bytes can say, so that it can be given both ways.
+  const float step = 0.015625f;
+  const uint8_t zero = 100;
+  std::vector<uint8_t> feature_bytes;
+  for (float& value : feature.data) {
+    feature_bytes.push_back(static_cast<uint8_t>(std::fmin(std::fmax(std::rint(value / step) + zero, 0.0f), 255.0f)));
+    value = static_cast<float>(feature_bytes.back() - zero) * step;
+  }
+  const Tensor byte_tensor{Element::kUint8, feature.shape, feature_bytes.data()};
+  const Tensor step_tensor{Element::kFloat, {0, {}}, &step}, zero_tensor{Element::kUint8, {0, {}}, &zero};
+
+  const std::vector<float> warp_bytes =
+      run<MotionWarpUint8>(attributes, {byte_tensor, motion_tensor, step_tensor, zero_tensor});
   const std::vector<float> warp = run<MotionWarp>(attributes, {feature.tensor(), motion_tensor});
   for_each_element(feature.shape, [&](int64_t i, int64_t n, int64_t c, int64_t y, int64_t x) {
     expect_near(warp[static_cast<size_t>(i)], warped(feature, motion, published, n, c, y, x), "MotionWarp", level, i);
+    expect_near(warp_bytes[static_cast<size_t>(i)], warp[static_cast<size_t>(i)], "MotionWarpUint8", level, i);
   });
 
   const Image weights[3] = {Image({s.c, 1, 3, 3}, 0.4f), Image({s.c, 1, 3, 3}, 0.4f), Image({s.c, 1, 3, 3}, 0.4f)};
@@ -153,6 +168,10 @@ void test_warp_and_creff(const Sizes& s, const char* sampling, const char* level
       run<Creff>(attributes, {lr.tensor(), feature.tensor(), motion_tensor, weights[0].tensor(), biases[0].tensor(),
                               weights[1].tensor(), biases[1].tensor(), weights[2].tensor(), biases[2].tensor(),
                               head.tensor(), head_bias.tensor()});
+  const std::vector<float> logits_bytes = run<CreffUint8>(
+      attributes, {lr.tensor(), byte_tensor, motion_tensor, weights[0].tensor(), biases[0].tensor(),
+                   weights[1].tensor(), biases[1].tensor(), weights[2].tensor(), biases[2].tensor(), head.tensor(),
+                   head_bias.tensor(), step_tensor, zero_tensor});
   const auto resized = [&](int64_t n, int64_t c, int64_t y, int64_t x) {
     if (y < 0 || x < 0 || y >= s.h || x >= s.w) return 0.0;
     return bilinear(lr, n, c, aligned(y, s.lr_h, s.h), aligned(x, s.lr_w, s.w));
@@ -181,6 +200,7 @@ void test_warp_and_creff(const Sizes& s, const char* sampling, const char* level
       sum += head.at(k, c, 0, 0) * (resized(n, c, y, x) + attention);
     }
     expect_near(logits[static_cast<size_t>(index)], sum, "Creff", level, index);
+    expect_near(logits_bytes[static_cast<size_t>(index)], sum, "CreffUint8", level, index);
   });
 }
 
@@ -256,10 +276,22 @@ void test_normalize(const Sizes& s, const char* level) {
   const int64_t size[2] = {s.lr_h, s.lr_w};
   const std::vector<float> result = run<NormalizeImage>(
       attributes, {{Element::kUint8, {4, {1, s.h, s.w, 3}}, frame.data()}, {Element::kInt64, {1, {2}}, size}});
+  const float step = 0.02f;
+  const uint8_t zero = 90;
+  const NormalizeImageUint8 in_bytes(attributes);
+  const Tensor inputs[] = {{Element::kUint8, {4, {1, s.h, s.w, 3}}, frame.data()},
+                           {Element::kInt64, {1, {2}}, size},
+                           {Element::kFloat, {0, {}}, &step},
+                           {Element::kUint8, {0, {}}, &zero}};
+  std::vector<uint8_t> bytes(static_cast<size_t>(elements(in_bytes.output_shape(inputs))));
+  in_bytes.compute(inputs, bytes.data(), InlineThreads());
   const Shape result_shape{4, {1, 3, s.lr_h, s.lr_w}};
   for_each_element(result_shape, [&](int64_t index, int64_t, int64_t c, int64_t y, int64_t x) {
     const double pixel = bilinear(planes, 0, c, aligned(y, s.h, s.lr_h), aligned(x, s.w, s.lr_w));
     expect_near(result[static_cast<size_t>(index)], (pixel / 255 - 0.4) / 0.25, "NormalizeImage", level, index);
+    const double exact = std::fmin(std::fmax((pixel / 255 - 0.4) / 0.25 / step + zero, 0.0), 255.0);
+    const double off = std::fabs(bytes[static_cast<size_t>(index)] - exact);
+    expect_near(off <= 0.501 ? 0 : off, 0, "NormalizeImageUint8", level, index);
   });
 }
 
