@@ -62,7 +62,7 @@ def load(
         schedule: ``"adaptive"`` lets networks see frames where the video asks for it and moves their labels along to
             the others; ``"paper"`` is HR every interval and LR on all frames between.
         tolerance: of the adaptive schedule: the share of the picture, 0 to 1, that may be shown by no frame that a
-            network saw. Less is more accurate, and slower. None: 0.06; with a budget nothing but it counts.
+            network saw. Less is more accurate, and slower. None: 0.25; with a budget nothing but it counts.
         budget: of the adaptive schedule: what a frame may take, as ``"40ms"`` or ``"25fps"``. Once, on the first
             frames that a stream of their size has, it is measured what HR, LR and moved labels cost here; from that
             follows how often HR looks, and whether LR does, and the clock changes nothing afterwards

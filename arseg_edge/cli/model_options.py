@@ -61,7 +61,7 @@ _DECLARATIONS: dict[str, Callable[..., _Decorator[Any]]] = {
         "--tolerance",
         type=float,
         help="Adaptive schedule: share of the picture, 0 to 1, that may be new, shown by no frame that a network saw.  "
-        "[default: 0.06]",
+        "[default: 0.25]",
     ),
     "budget": functools.partial(
         click.option,

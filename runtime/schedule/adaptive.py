@@ -22,10 +22,11 @@ from arseg_edge.runtime.motion.step import Step
 from arseg_edge.runtime.schedule.keyframes import KeyframeReason
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
-TOLERANCE: Final = 0.06
-"""The default share of the picture that may be shown by no anchor. A guard against what comes in at once: where a
-picture changes evenly, anchors that it calls for are worth no more than those of a shorter interval."""
-
+TOLERANCE: Final = 0.25
+"""The default share of the picture that may be shown by no anchor. A guard against what comes in at once: ordinary
+driving stays below it up to the default interval (0.22 was the most in stills held out of the demo model's training).
+Where a picture changes evenly, anchors that a smaller tolerance calls for are worth less than those of a shorter
+interval."""
 
 _NEWS: Final = 0.1
 """The part of the tolerance below which a picture shows nothing that the LR network would have to look at."""
