@@ -33,8 +33,9 @@ from arseg_edge.demo import demo_bundle
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.by_distance import evaluate
 from arseg_edge.evaluation.plot import check_matplotlib
-from arseg_edge.evaluation.schedules import Row, schedules
+from arseg_edge.evaluation.schedules import Row
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
+from arseg_edge.runtime.schedule.variants import schedules
 from arseg_edge.whole_files import replace_file
 
 TICKS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500)

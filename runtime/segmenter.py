@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from weakref import WeakSet
 
 import numpy as np
@@ -37,6 +37,7 @@ from arseg_edge.runtime.schedule.adaptive import (
 )
 from arseg_edge.runtime.schedule.budget import Plan, intervals_of, plan
 from arseg_edge.runtime.schedule.keyframes import Guards
+from arseg_edge.runtime.schedule.variants import LOOKS
 from arseg_edge.runtime.source.iterable import IterableSource
 from arseg_edge.runtime.source.open_source import Source, SourceLike, open_source
 from arseg_edge.runtime.steps import Steps
@@ -50,10 +51,6 @@ LrResize = Literal["exact", "fast"]
 
 Schedule = Literal["adaptive", "paper"]
 """Networks where the video asks for them and labels moved along between, or HR every interval and LR between."""
-
-LOOKS: Final[int | None] = None
-"""The default of ``Settings.looks``: the demo model's LR network costs half of HR, and for its time HR more often, with
-labels moved between, agrees better with HR on every frame of all videos that it was not trained for."""
 
 
 @dataclass(frozen=True)

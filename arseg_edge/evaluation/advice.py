@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from arseg_edge.runtime.reports.schedule_advice import AGREEMENT, Option, ScheduleName, choose_schedule
+from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE, ADAPTIVE_LIVE
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement
     from arseg_edge.evaluation.schedules import Row
 
-ADAPTIVE_FILE: Final = "adaptive-file"
-ADAPTIVE_LIVE: Final = "adaptive-live"
 PAPER: Final = "ar"
-"""Rows of the schedules, by name (``schedules.py``)."""
+"""The paper's schedule among the rows (``schedules.py``)."""
 
 
 @dataclass(frozen=True)

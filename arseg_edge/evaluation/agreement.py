@@ -22,7 +22,7 @@ from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.confusion import mean_of_known
 from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
 from arseg_edge.evaluation.predictor import Labels, Motion
-from arseg_edge.evaluation.schedules import Row, SideBySide, Tally, paper_rows, row_of, schedules
+from arseg_edge.evaluation.schedules import Row, SideBySide, Tally, paper_rows, row_of
 from arseg_edge.evaluation.scores import Scores, rounded
 from arseg_edge.evaluation.stream_times import StreamTimes, stream_times
 from arseg_edge.palette import ClassSet
@@ -30,6 +30,7 @@ from arseg_edge.results import Result
 from arseg_edge.runtime.frames_in_step import frames_in_step
 from arseg_edge.runtime.read_motion import MotionFrame
 from arseg_edge.runtime.schedule.adaptive import TiedFrame
+from arseg_edge.runtime.schedule.variants import schedules
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 from arseg_edge.runtime.source.network import NetworkSource
 from arseg_edge.runtime.source.open_source import open_source

@@ -26,12 +26,13 @@ from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.clips import Clip, check_length, open_clip
 from arseg_edge.evaluation.consistency import consistent_pixels, motion_between
 from arseg_edge.evaluation.predictor import Frame, Labels, Motion, Predictor
-from arseg_edge.evaluation.schedules import Row, Schedule, SideBySide, Tally, paper_rows, row_of, schedules
+from arseg_edge.evaluation.schedules import Row, SideBySide, Tally, paper_rows, row_of
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.palette import ClassSet
 from arseg_edge.results import Result
 from arseg_edge.runtime.read_motion import MotionFrame
 from arseg_edge.runtime.schedule.adaptive import TiedFrame
+from arseg_edge.runtime.schedule.variants import Schedule, schedules
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
 
 HR: Final = "hr"

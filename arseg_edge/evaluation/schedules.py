@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
-from typing import Any, Final
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from arseg_edge.evaluation.advice import ADAPTIVE_FILE, ADAPTIVE_LIVE, PAPER
+from arseg_edge.evaluation.advice import PAPER
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
 from arseg_edge.evaluation.scores import Scores
 from arseg_edge.manifest import Macs
@@ -24,72 +24,9 @@ from arseg_edge.runtime.adaptive import ready_group
 from arseg_edge.runtime.inference.networks import Frame, Size
 from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.motion.chain import Motion
-from arseg_edge.runtime.schedule.adaptive import (
-    TOLERANCE,
-    BothSides,
-    Group,
-    Intervals,
-    OneSide,
-    ScheduledFrame,
-    TiedFrame,
-    default_intervals,
-)
-from arseg_edge.runtime.segmenter import LOOKS
+from arseg_edge.runtime.schedule.adaptive import Group, ScheduledFrame, TiedFrame
+from arseg_edge.runtime.schedule.variants import Schedule
 from arseg_edge.runtime.source.decoded_frame import DecodedFrame
-
-EVERY: Final = (2, 3, 4, 6, 12)
-"""The HR network sees a frame every so many, in the schedules that take nothing else into account."""
-
-LR_EVERY: Final = 3
-"""Frames, where the LR network is asked for."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Which frames a network sees; all others have labels moved along."""
-
-    name: str
-    """For ``--json``."""
-    title: str
-    interval: int
-    tolerance: float
-    lookahead: bool
-    """Whether frames draw on both sides, as of a file; else on what was before them, as live."""
-    looks: int | None = None
-    """Without look-ahead: the LR network sees a frame at least every so many; None: there is none."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How a segmenter is told, beside the interval."""
-        return {
-            "schedule": "adaptive",
-            "tolerance": self.tolerance,
-            "lookahead": self.lookahead,
-            "looks": self.looks,
-        }
-
-    def groups(self, frames: Iterable[TiedFrame]) -> Iterator[Group]:
-        """Schedule frames."""
-        if self.lookahead:
-            return BothSides(self.interval, self.tolerance).groups(frames)
-        return OneSide(self.interval, self.tolerance, self.looks).groups(frames)
-
-
-def schedules(interval: int, adaptive: int | None = None, *, lr: bool = True) -> tuple[Schedule, ...]:
-    """Return all that there are up to an interval; ``adaptive`` is that of the adaptive one, None for its defaults.
-
-    ``lr``: there is an LR network.
-    """
-    every = [number for number in EVERY if number <= interval]
-    anchors = default_intervals(interval) if adaptive is None else Intervals(adaptive, adaptive)
-    looking = Schedule("adaptive-live-lr", f"adaptive, live, LR every {LR_EVERY}", interval, TOLERANCE, False, LR_EVERY)
-    return (
-        *(Schedule(f"hr-every-{k}-one-side", f"HR every {k}, moved from one side", k, 1.0, False) for k in every),
-        *(Schedule(f"hr-every-{k}-both-sides", f"HR every {k}, moved from both sides", k, 1.0, True) for k in every),
-        *([looking] if lr else []),
-        Schedule(ADAPTIVE_LIVE, "adaptive, live", anchors.one_side, TOLERANCE, False, LOOKS),
-        Schedule(ADAPTIVE_FILE, "adaptive, file", anchors.both_sides, TOLERANCE, True),
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,8 @@ from itertools import islice
 from time import perf_counter
 from typing import Final
 
-from arseg_edge.evaluation.advice import ADAPTIVE_FILE, ADAPTIVE_LIVE
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-from arseg_edge.evaluation.schedules import schedules
+from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE, ADAPTIVE_LIVE, schedules
 from arseg_edge.runtime.source.open_source import SourceLike
 from arseg_edge.runtime.stream import ResultStream
 
@@ -30,7 +29,7 @@ class StreamTimes:
     ar: Mapping[float, float]
     """What a frame between keyframes adds to an AR stream, by LR scale."""
     adaptive: Mapping[str, float]
-    """Of a stream by the adaptive schedule, by its row's name (``schedules.py``)."""
+    """Of a stream by the adaptive schedule, by its row's name (``schedule/variants.py``)."""
 
 
 def stream_times(predictors: Sequence[BundlePredictor], video: SourceLike, interval: int) -> StreamTimes:

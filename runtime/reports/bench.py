@@ -33,8 +33,9 @@ from arseg_edge.runtime.read_motion import read_motion
 from arseg_edge.runtime.reports.alone import MATMUL_SIZE, Alone
 from arseg_edge.runtime.reports.first_frames import FirstFrames
 from arseg_edge.runtime.reports.moved_cost import Looked, MovedClock, MovedCost
-from arseg_edge.runtime.reports.ways import ADAPTIVE, HR, LIVE, PAPER, Way, ways_of
+from arseg_edge.runtime.reports.ways import HR, PAPER, Way, ways_of
 from arseg_edge.runtime.schedule.adaptive import default_intervals
+from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE, ADAPTIVE_LIVE
 from arseg_edge.runtime.segmenter import Segmenter
 from arseg_edge.runtime.source.location import scheme, shown
 from arseg_edge.runtime.source.open_source import Source, open_source
@@ -96,14 +97,14 @@ class BenchReport:
     native: bool
     end_to_end: dict[str, WayTiming]
     """``hr bare`` in an ``InferenceSession``, all others through the runtime, from a source that is open: ``hr``,
-    ``hr every K moved``, ``paper``, ``adaptive live``, ``adaptive live lr`` and, of files, ``adaptive``;
+    ``hr-every-K-one-side``, ``paper``, ``adaptive-live``, ``adaptive-live-lr`` and, of files, ``adaptive-file``;
     ``paper bodies`` without the native library."""
     alone: dict[str, Timing]
     """Single sessions: ``hr``, ``lr frame`` (to its labels), ``lr network`` (up to its feature)."""
     moved: dict[str, MovedCost]
-    """What a moved frame costs beside decoding, for ``adaptive live`` and ``adaptive``, where they move labels."""
+    """What a moved frame costs beside decoding, for ``adaptive-live`` and ``adaptive-file``, where they move labels."""
     stages: dict[str, dict[str, float]]
-    """Of ``paper``, where there is LR, and ``adaptive`` (``adaptive live`` where there is no file): the median
+    """Of ``paper``, where there is LR, and ``adaptive-file`` (``adaptive-live`` where there is no file): the median
     milliseconds, by stage, of the frames that go through it."""
     operators: dict[str, float]
     """Of an LR frame: milliseconds in each custom operator, as ONNX Runtime's profiler has them."""
@@ -196,7 +197,7 @@ def run_bench(
         if number == 0:
             logits = alone.logits()
             for run in runs:
-                if run.way.name in (LIVE, ADAPTIVE):
+                if run.way.name in (ADAPTIVE_LIVE, ADAPTIVE_FILE):
                     clocks[run.way.name] = MovedClock(video, count, run.way, bundle, Looked(run.labels, logits))
             continue
         for name, clock in clocks.items():
@@ -208,7 +209,7 @@ def run_bench(
     by_name = {run.way.name: run for run in runs}
     ends = {BARE: _way_timing(timings[BARE], t_hr, {"hr": 1.0}, "HR on every frame, bare InferenceSession")}
     ends |= {name: run.timing(t_hr) for name, run in by_name.items()}
-    default = ADAPTIVE if files else LIVE
+    default = ADAPTIVE_FILE if files else ADAPTIVE_LIVE
     bound = None if paper is None else _bound_of(by_name[PAPER], timings)
     return BenchReport(
         bundle=bundle.path.name,

@@ -6,15 +6,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from arseg_edge.runtime.schedule.adaptive import Intervals
+from arseg_edge.runtime.schedule.variants import (
+    ADAPTIVE_FILE,
+    ADAPTIVE_LIVE,
+    ADAPTIVE_LIVE_LR,
+    Schedule,
+    moved_every,
+    schedules,
+)
 from arseg_edge.runtime.segmenter import Settings
 
 HR: Final = "hr"
 PAPER: Final = "paper"
-ADAPTIVE: Final = "adaptive"
-LIVE: Final = "adaptive live"
-LIVE_LR: Final = "adaptive live lr"
 OFTEN: Final = 3
-"""Frames from one network to the next: of the simplest competitor of ``paper``, and of LR where it looks between."""
+"""Frames from one network to the next, of the simplest competitor of ``paper``."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,6 @@ class Way:
     """A key of reports."""
     words: str
     settings: Settings
-
-
-def moved_every(interval: int) -> str:
-    """Return the name of "HR every so many frames, its labels moved on to the others"."""
-    return f"hr every {interval} moved"
 
 
 def ways_of(
@@ -51,29 +51,17 @@ def ways_of(
         files: the source lies on this machine, so that it has a future to look into.
         lr: the bundle has an LR network.
     """
-
     base = Settings(interval, size, threads=threads)
+    listed = {each.name: each for each in schedules(interval, anchors or Intervals(interval, interval), lr=lr)}
+    moved = [moved_every(each, lookahead=False) for each in sorted({OFTEN, interval})]
+    adaptive = [ADAPTIVE_LIVE, *([ADAPTIVE_LIVE_LR] if lr else []), *([ADAPTIVE_FILE] if files else [])]
+
+    def way(schedule: Schedule) -> Way:
+        return Way(schedule.name, schedule.title, replace(base, interval=schedule.interval, **schedule.settings))
+
     return [
         Way(HR, "HR on every frame", replace(base, interval=1, schedule="paper")),
-        *(
-            # With a tolerance of 1 nothing but the interval and cuts call for a network.
-            Way(
-                moved_every(each),
-                f"HR every {each} frames, labels moved on",
-                replace(base, interval=each, tolerance=1.0, lookahead=False, looks=None),
-            )
-            for each in sorted({OFTEN, interval})
-        ),
+        *map(way, moved),
         *([Way(PAPER, "paper: HR + LR + CReFF", replace(base, schedule="paper"))] if lr else []),
-        Way(
-            LIVE,
-            "adaptive, without look-ahead (live)",
-            replace(base, lookahead=False, anchors=anchors),
-        ),
-        *(
-            [Way(LIVE_LR, f"the same, LR every {OFTEN} frames", replace(base, lookahead=False, looks=OFTEN))]
-            if lr
-            else []
-        ),
-        *([Way(ADAPTIVE, "adaptive, with look-ahead (files)", replace(base, anchors=anchors))] if files else []),
+        *(way(listed[name]) for name in adaptive),
     ]

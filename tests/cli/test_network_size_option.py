@@ -29,8 +29,8 @@ def test_bench(arseg: Command, tiny_bundle: Path, clip: Path) -> None:
     given = ("bench", clip, "-m", tiny_bundle, "--size", "90x120", "--rounds", "1", "--interval", "3", "--threads", "1")
     facts = arseg(*given, "--json").json
     assert (facts["size"], facts["network_size"]) == ([360, 480], [90, 120])
-    assert facts["end_to_end"]["adaptive"]["ratio"] > 0
-    assert set(facts["moved"]["adaptive"]) >= {"decoding", "following", "moving", "ratio"}
+    assert facts["end_to_end"]["adaptive-file"]["ratio"] > 0
+    assert set(facts["moved"]["adaptive-file"]) >= {"decoding", "following", "moving", "ratio"}
     told = arseg(*given, "--frames", "8").out
     assert "on 8 frames of street.mp4, 360x480 seen at 90x120, interval 3" in told
     for way in facts["end_to_end"].values():

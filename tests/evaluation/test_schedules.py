@@ -15,9 +15,10 @@ from arseg_edge.bundle import read_bundle
 from arseg_edge.demo import demo_bundle
 from arseg_edge.errors import SourceError
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-from arseg_edge.evaluation.schedules import Schedule, SideBySide, Tally, row_of, schedules
+from arseg_edge.evaluation.schedules import SideBySide, Tally, row_of
 from arseg_edge.results import Result
 from arseg_edge.runtime.schedule.adaptive import TiedFrame
+from arseg_edge.runtime.schedule.variants import Schedule, schedules
 from arseg_edge.runtime.source.open_source import open_source
 from arseg_edge.runtime.tied_frames import tied_frames
 

@@ -23,12 +23,12 @@ DATA = Path(__file__).parent.parent / "data"
 WAYS = [
     "hr bare",
     "hr",
-    "hr every 3 moved",
-    "hr every 4 moved",
+    "hr-every-3-one-side",
+    "hr-every-4-one-side",
     "paper",
-    "adaptive live",
-    "adaptive live lr",
-    "adaptive",
+    "adaptive-live",
+    "adaptive-live-lr",
+    "adaptive-file",
 ]
 
 
@@ -76,14 +76,14 @@ def test_all_ways_are_there(tmp_path: Path, bundle: str) -> None:
     assert report.native == (native.library_path() is not None)
     assert report.frames == 16
     ways = report.end_to_end
-    assert ways["hr every 3 moved"].branches == {"hr": 6 / 16, "moved": 10 / 16}
-    assert ways["hr every 4 moved"].branches == {"hr": 4 / 16, "moved": 12 / 16}
-    assert set(ways["adaptive live"].branches) == {"hr", "moved"}
-    assert set(ways["adaptive live lr"].branches) == {"hr", "lr", "moved"}
-    assert set(ways["adaptive"].branches) == {"hr", "moved"}
-    assert set(report.moved) == {"adaptive live", "adaptive"}
-    assert report.moved["adaptive"].decoding is not None
-    assert set(report.stages["adaptive"]) == {"decode", "motion", "convert", "hr", "moved"}
+    assert ways["hr-every-3-one-side"].branches == {"hr": 6 / 16, "moved": 10 / 16}
+    assert ways["hr-every-4-one-side"].branches == {"hr": 4 / 16, "moved": 12 / 16}
+    assert set(ways["adaptive-live"].branches) == {"hr", "moved"}
+    assert set(ways["adaptive-live-lr"].branches) == {"hr", "lr", "moved"}
+    assert set(ways["adaptive-file"].branches) == {"hr", "moved"}
+    assert set(report.moved) == {"adaptive-live", "adaptive-file"}
+    assert report.moved["adaptive-file"].decoding is not None
+    assert set(report.stages["adaptive-file"]) == {"decode", "motion", "convert", "hr", "moved"}
     assert set(report.stages["paper"]) == {"decode", "motion", "convert", "hr", "lr"}
     # Four groups of four pictures in 4:2:0, each with one in RGB, and one group's labels.
     assert report.lookahead_megabytes == pytest.approx((4 * (4 * 1.5 + 3) + 4) * 360 * 480 / 1e6)
@@ -103,7 +103,7 @@ def test_the_bundle_s_own_interval(tmp_path: Path) -> None:
     assert report.interval == 12
     assert report.end_to_end["paper"].branches["hr"] == pytest.approx(2 / 13)
     # Without a future HR comes twice as often, and where the tolerance asks for it.
-    assert report.end_to_end["adaptive live"].branches["hr"] >= 3 / 13 - 1e-6
+    assert report.end_to_end["adaptive-live"].branches["hr"] >= 3 / 13 - 1e-6
 
 
 def test_as_many_frames_as_are_asked_for(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_pictures_have_no_plain_decoding(tmp_path: Path) -> None:
     report = bench(tmp_path)
     check(report)
     assert [cost.decoding for cost in report.moved.values()] == [None, None]
-    assert report.moved["adaptive"].facts()["ratio"] is None
+    assert report.moved["adaptive-file"].facts()["ratio"] is None
 
 
 def test_where_nothing_can_be_followed_nothing_is_moved(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_first_frames_end_a_source(tmp_path: Path) -> None:
 
 
 def test_facts_of_a_moved_frame_are_all_of_it(tmp_path: Path) -> None:
-    cost = bench(street_clip(tmp_path / "street.mp4", 9)).moved["adaptive"]
+    cost = bench(street_clip(tmp_path / "street.mp4", 9)).moved["adaptive-file"]
     assert set(cost.facts()) == {each.name for each in dataclasses.fields(cost)} | {
         "beyond_decoding",
         "ratio",

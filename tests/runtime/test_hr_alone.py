@@ -107,11 +107,11 @@ def test_verify(alone: Path, without_logits: Path, logits: bool) -> None:
 def test_bench(alone: Path, without_logits: Path, clip: Path, logits: bool) -> None:
     bundle = read_bundle(alone if logits else without_logits)
     report = run_bench(bundle, str(clip), threads=1, rounds=1, interval=4)
-    ways = ["hr bare", "hr", "hr every 3 moved", "hr every 4 moved", "adaptive live", "adaptive"]
+    ways = ["hr bare", "hr", "hr-every-3-one-side", "hr-every-4-one-side", "adaptive-live", "adaptive-file"]
     assert list(report.end_to_end) == ways
     assert list(report.alone) == ["hr"]
     assert (report.bound, report.share_of_bound, report.beside_lr, report.exposed) == (None,) * 4
-    assert list(report.stages) == ["adaptive"]
+    assert list(report.stages) == ["adaptive-file"]
     assert report.frames == 14
     assert list(report.macs) == ["hr"]
     assert set(itertools.chain(*(way.branches for way in report.end_to_end.values()))) == {"hr", "moved"}
