@@ -12,16 +12,26 @@ if TYPE_CHECKING:
     from arseg_edge.export.convert.convert_onnx import convert_onnx
     from arseg_edge.export.exporter import export_bundle
     from arseg_edge.export.families import Family, register_family
+    from arseg_edge.export.own_module import family_from_module
     from arseg_edge.export.upgrade import upgrade_bundle
     from arseg_edge.palette import ClassSet
 
-__all__ = ["ClassSet", "Family", "convert_onnx", "export_bundle", "register_family", "upgrade_bundle"]
+__all__ = [
+    "ClassSet",
+    "Family",
+    "convert_onnx",
+    "export_bundle",
+    "family_from_module",
+    "register_family",
+    "upgrade_bundle",
+]
 
 _MODULES = {
     "ClassSet": "arseg_edge.palette",
     "Family": "arseg_edge.export.families",
     "convert_onnx": "arseg_edge.export.convert.convert_onnx",
     "export_bundle": "arseg_edge.export.exporter",
+    "family_from_module": "arseg_edge.export.own_module",
     "register_family": "arseg_edge.export.families",
     "upgrade_bundle": "arseg_edge.export.upgrade",
 }

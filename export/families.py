@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from arseg_edge.errors import UsageError, reason_of
-from arseg_edge.export.models import CReFF, FusionNetwork, SegmentationNetwork
+from arseg_edge.export.models import CReFF, FusionNetwork, Head, SegmentationNetwork
 from arseg_edge.export.models.bise18 import Bise18
 from arseg_edge.export.models.camvid_psp18 import CamvidPsp18
 from arseg_edge.export.models.cityscapes_psp18 import CityscapesPsp18
@@ -27,8 +27,8 @@ from arseg_edge.palette import CAMVID, CAMVID_11, CITYSCAPES, ClassSet
 
 LARGEST_UPSCALE = 64
 """Of ``SegmentationLabels``."""
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class LabelRule(TypedDict):
@@ -59,9 +59,9 @@ class Family:
     align_corners: bool | None = None
     """How the logits are resized to the image after that: bilinear, as PyTorch's ``interpolate`` does with this
     argument. None is for networks that ``upscale`` brings to the image's size or a little beyond; then, True."""
-    mean: tuple[float, float, float] = _IMAGENET_MEAN
+    mean: tuple[float, float, float] = IMAGENET_MEAN
     """Subtracted from the image (RGB, 0 to 1)."""
-    std: tuple[float, float, float] = _IMAGENET_STD
+    std: tuple[float, float, float] = IMAGENET_STD
     """What the difference is divided by."""
     sampling: Sampling = "consistent"
     """How the keyframe's feature is warped; see ``export/operators/motion_warp.py``."""
@@ -280,12 +280,19 @@ def _check_head(family: Family, head: object) -> None:
     classes = len(family.classes.names)
     if not 2 <= classes <= 256:
         raise UsageError(f"{family.name}: {classes} classes: labels are bytes, so give 2 to 256")
-    if not isinstance(head, nn.Conv2d) or (head.kernel_size, head.stride, head.padding, head.groups) != (
-        (1, 1), (1, 1), (0, 0), 1,
-    ):  # fmt: skip
-        raise UsageError(f"{family.name}: final_conv is {head}: make it a 1×1 nn.Conv2d")
+    if not isinstance(head, Head) or head.stride != (1, 1) or head.groups != 1 or not _keeps_size(head):
+        raise UsageError(
+            f"{family.name}: final_conv is {head}: make it a 1×1 nn.Conv2d, or a larger one that keeps the size"
+        )
     if (head.in_channels, head.out_channels) != (family.channels, classes):
         raise UsageError(
             f"{family.name}: final_conv takes {head.in_channels} channels to {head.out_channels} classes, "
             f"not {family.channels} to {classes}: correct the family's channels or classes"
         )
+
+
+def _keeps_size(head: Head) -> bool:
+    if isinstance(head.padding, str):
+        return head.padding == "same"
+    sides = zip(head.kernel_size, head.padding, head.dilation, strict=True)
+    return all(2 * padding == dilation * (side - 1) for side, padding, dilation in sides)

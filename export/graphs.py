@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from arseg_edge.export.families import Family
-from arseg_edge.export.models import FusionNetwork, SegmentationNetwork
+from arseg_edge.export.models import FusionNetwork, Head, SegmentationNetwork
 from arseg_edge.export.operators.creff import creff
 
 
@@ -41,13 +42,24 @@ class NonkeyframeGraph(nn.Module):
         network = cast(FusionNetwork, self.network)
         lr_feature = network.feature(image)
         head = network.final_conv
-        logits = creff(
+        pointwise = head.kernel_size == (1, 1)
+        fused = creff(
             lr_feature,
             keyframe_feature,
             motion,
             network.fuse_attention.operator_weights,
-            (head.weight, head.weight.new_zeros(head.out_channels) if head.bias is None else head.bias),
+            _pointwise_layer(head) if pointwise else _identity_layer(lr_feature),
             sampling=self.family.sampling,
             kernel_size=self.family.kernel_size,
         )
-        return logits, lr_feature
+        return fused if pointwise else head(fused), lr_feature
+
+
+def _pointwise_layer(head: Head) -> tuple[Tensor, Tensor]:
+    return head.weight, head.weight.new_zeros(head.out_channels) if head.bias is None else head.bias
+
+
+def _identity_layer(feature: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a 1×1 layer that leaves the fused feature as it is, for a larger last layer to follow."""
+    channels = feature.shape[1]
+    return torch.eye(channels)[:, :, None, None], torch.zeros(channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from arseg_edge.export.graph_ends import LABELS, LOGITS, LR_FEATURE, drop_unused
+from arseg_edge.export.graph_ends import LABELS, LR_FEATURE, drop_unused
 from arseg_edge.export.operators.bodies import attach_bodies
 from arseg_edge.operators import CREFF, CREFF_UINT8, SEGMENTATION_LABELS
 
@@ -16,8 +16,9 @@ def head_of(nonkeyframe: onnx.ModelProto) -> onnx.ModelProto:
     head.CopyFrom(nonkeyframe)
     graph = head.graph
     (creff,) = (node for node in graph.node if node.op_type in (CREFF, CREFF_UINT8))
-    # ``operators/creff.py``: the last layer's weight and bias come after the three convolutions'.
-    layer = helper.make_node("Conv", [LR_FEATURE, *creff.input[9:11]], [LOGITS], "last_layer")
+    # ``operators/creff.py``: the weight and bias of a 1×1 layer come after the three convolutions'; a larger one comes
+    # after the operator (``graphs.py``).
+    layer = helper.make_node("Conv", [LR_FEATURE, *creff.input[9:11]], creff.output[:1], "last_layer")
     creff.CopyFrom(layer)
     for node in [node for node in graph.node if LR_FEATURE in node.output]:
         graph.node.remove(node)

@@ -25,10 +25,10 @@ def count_macs(family: Family, size: Size, scales: Sequence[float]) -> Macs:
         feature, head = _count(hr, size)
         c, h, w = feature.shape[1:]
         lr = {f"{scale:g}": _count(ar, lr_size(*size, scale))[1][0] for scale in scales}
-    classes = ar.final_conv.out_channels
-    # Three depthwise 3×3 convolutions, dot products and weighted sum over k×k, the last layer.
-    per_pixel = 3 * 9 * c + 2 * family.kernel_size**2 * c + classes * c
-    return Macs(size=size, hr=sum(head), lr=lr, creff=per_pixel * h * w)
+    # Three depthwise 3×3 convolutions, dot products and weighted sum over k×k; then the last layer, before which one that
+    # is no 1×1 has the operator's own (``graphs.py``).
+    per_pixel = 3 * 9 * c + 2 * family.kernel_size**2 * c + (c * c if ar.final_conv.kernel_size != (1, 1) else 0)
+    return Macs(size=size, hr=sum(head), lr=lr, creff=per_pixel * h * w + head[1])
 
 
 def _count(network: SegmentationNetwork, size: Size) -> tuple[torch.Tensor, tuple[int, int]]:

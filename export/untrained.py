@@ -52,5 +52,7 @@ def untrained_ar(family: Family, hr: SegmentationNetwork) -> FusionNetwork:
     module.load_state_dict(shared, strict=False)
     start_fusion(module)
     if not hasattr(module, "start_small"):
-        network.final_conv.weight.div_(1 + KEYFRAME_SHARE)
+        for layer in network.final_conv.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.div_(1 + KEYFRAME_SHARE)
     return network

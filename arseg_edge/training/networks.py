@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from arseg_edge.export.families import Family
-from arseg_edge.export.models import SegmentationNetwork, TrainableNetwork, TrainingOutputs
+from arseg_edge.export.models import Head, SegmentationNetwork, TrainableNetwork, TrainingOutputs
 
 
 def normalise(family: Family, image: Tensor) -> Tensor:
@@ -32,6 +32,6 @@ def place(network: nn.Module, device: torch.device) -> nn.Module:
     return cast(nn.Module, cast(Any, network).to(device, memory_format=torch.channels_last))
 
 
-def head(network: nn.Module) -> nn.Conv2d:
+def head(network: nn.Module) -> Head:
     """Return the network's last layer."""
     return cast(SegmentationNetwork, network).final_conv

@@ -3,9 +3,10 @@
 from arseg_edge.export.models.creff import CReFF
 from arseg_edge.export.models.protocol import (
     FusionNetwork,
+    Head,
     SegmentationNetwork,
     TrainableNetwork,
     TrainingOutputs,
 )
 
-__all__ = ["CReFF", "FusionNetwork", "SegmentationNetwork", "TrainableNetwork", "TrainingOutputs"]
+__all__ = ["CReFF", "FusionNetwork", "Head", "SegmentationNetwork", "TrainableNetwork", "TrainingOutputs"]

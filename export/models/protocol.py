@@ -26,16 +26,20 @@ from torch import Tensor, nn
 
 from arseg_edge.errors import OperatorError, reason_of
 from arseg_edge.export.models.creff import CReFF
+from arseg_edge.export.models.sum_of_layers import SumOfLayers
+
+Head = nn.Conv2d | SumOfLayers
+"""A last layer: ``weight`` float32 [n, C, k, k] and, where there is one, ``bias`` [n]."""
 
 
 class SegmentationNetwork(Protocol):
     """An ``nn.Module`` in two parts, a feature extractor and a last layer."""
 
     @property
-    def final_conv(self) -> nn.Conv2d:
-        """The last layer, a 1×1 convolution from the C channels of the feature to the n classes.
+    def final_conv(self) -> Head:
+        """The last layer, a convolution from the C channels of the feature to the n classes that keeps the size.
 
-        What comes out is enlarged by the family's ``upscale`` and resized to the image.
+        It is fastest where it is 1×1. What comes out is enlarged by the family's ``upscale`` and resized to the image.
         """
 
     def feature(self, image: Tensor) -> Tensor:
