@@ -187,8 +187,8 @@ def families() -> tuple[Family, ...]:
 def find_family(family: str | Family) -> Family:
     """Return the family of that name; one that is handed in is checked and returned.
 
-    ``package.module:attribute`` names a family that this module has, which is imported from the working directory or
-    from what is installed.
+    ``package.module:attribute`` is imported from the working directory or from what is installed. The attribute is a
+    family, or a network (``own_module.py``), or a class or function that makes one of these without arguments.
 
     Raises ``UsageError`` for a name that is not registered or cannot be imported, and for a family that breaks the
     protocol.
@@ -220,10 +220,28 @@ def _imported(name: str) -> Family:
         ) from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
+    # It reads networks, and makes families of them.
+    from arseg_edge.export.own_module import family_from_module
+
+    label = f"family {name!r}"
+    if isinstance(found, type) or (callable(found) and not isinstance(found, nn.Module | Family)):
+        try:
+            found = found()
+        except Exception as error:  # whatever a network of somebody's own raises
+            raise UsageError(
+                f"{label}: {attribute}() fails ({reason_of(error)}): name something that makes the network without "
+                "arguments"
+            ) from error
+    if isinstance(found, nn.Module):
+        return family_from_module(found, name=attribute.rpartition(".")[2])
     if not isinstance(found, Family):
-        others = ", ".join(key for key, value in vars(sys.modules[module_name]).items() if isinstance(value, Family))
+        kinds = (Family, nn.Module)
+        others = ", ".join(key for key, value in vars(sys.modules[module_name]).items() if isinstance(value, kinds))
         has = f"it has {others}" if others else "it has none"
-        raise UsageError(f"family {name!r}: {attribute or 'nothing'} in {module_name} is no Family; {has}: name one")
+        raise UsageError(
+            f"{label}: {attribute or 'nothing'} in {module_name} is no Family, no network, and makes none; {has}: "
+            "name one"
+        )
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -158,13 +158,31 @@ def find_last_layer(model: nn.Module, output: str | int | None, image: Tensor) -
                 f"{name}: its scores are the sum of {', '.join(paths)}, which are not 1×1 convolutions on one grid: "
                 f"{REMEDY}"
             )
+    grid = sizes.pop()
+    stride = stride_of((image.shape[2], image.shape[3]), grid)
+    if stride is None:
+        raise UsageError(
+            f"{name}: the input of its last layer, {paths[0]}, is {grid[0]}x{grid[1]} for an image of "
+            f"{image.shape[2]}x{image.shape[3]}, which is no whole fraction of it: {REMEDY}"
+        )
     return LastLayer(
         paths,
         tuple(reversed(found.resizings)),
         outputs=int(_value(convolutions[0]).shape[1]),
-        stride=max(1, round(image.shape[2] / _size(_input(convolutions[0]))[0])),
+        stride=stride,
         dropouts=tuple(dict.fromkeys(found.dropouts)),
     )
+
+
+def stride_of(image: tuple[int, int], grid: tuple[int, int]) -> int | None:
+    """Return how many pixels of an image are one of the grid's, None where that is no whole number; it is rounded up.
+
+    >>> stride_of((257, 321), (17, 21)), stride_of((256, 320), (31, 40))
+    (16, None)
+    """
+    fitting = [s for s in range(1, max(image) + 1) if grid == (-(-image[0] // s), -(-image[1] // s))]
+    # Of several, as for small images: networks halve.
+    return next((s for s in fitting if s & (s - 1) == 0), fitting[0] if fitting else None)
 
 
 def _walk_back(name: str, node: Node, found: _Found) -> None:
@@ -194,9 +212,7 @@ def _walk_back(name: str, node: Node, found: _Found) -> None:
                     "them first"
                 )
         elif node.target not in _PASSING:
-            raise UsageError(
-                f"{name}: its scores come out of {operation} ({_where(node)}), not a convolution: {REMEDY}"
-            )
+            raise UsageError(f"{name}: its scores come out of {operation} ({_where(node)}), no convolution: {REMEDY}")
         node = _input(node)
     if node.op != "call_function":
         raise UsageError(f"{name}: its scores come out of no layer but its {node.op}: {REMEDY}")
@@ -229,11 +245,12 @@ def _module_of(name: str, model: nn.Module, program: Any, node: Node) -> str:
     path = parameters[weight.name].removeprefix("model.").rpartition(".")[0]
     layer = model.get_submodule(path)
     plain = isinstance(layer, nn.Conv2d) and type(layer).forward is nn.Conv2d.forward and layer.groups == 1
-    if not plain or any(side != 1 for side in layer.stride) or _size(node) != _size(_input(node)):
+    if not plain or cast(nn.Conv2d, layer).stride != (1, 1) or _size(node) != _size(_input(node)):
         raise UsageError(
             f"{name}: its last layer, {path}, is {layer}: it must be an nn.Conv2d that keeps the size, of one group: "
             f"{REMEDY}"
         )
+    assert isinstance(layer, nn.Conv2d)
     if layer.padding_mode != "zeros" and layer.kernel_size != (1, 1):
         raise UsageError(f"{name}: its last layer, {path}, pads with {layer.padding_mode}: {REMEDY}")
     uses = sum(each.target in _CONVOLUTIONS and each.args[1] is weight for each in program.graph.nodes)

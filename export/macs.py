@@ -25,8 +25,8 @@ def count_macs(family: Family, size: Size, scales: Sequence[float]) -> Macs:
         feature, head = _count(hr, size)
         c, h, w = feature.shape[1:]
         lr = {f"{scale:g}": _count(ar, lr_size(*size, scale))[1][0] for scale in scales}
-    # Three depthwise 3×3 convolutions, dot products and weighted sum over k×k; then the last layer, before which one that
-    # is no 1×1 has the operator's own (``graphs.py``).
+    # Three depthwise 3×3 convolutions, dot products and weighted sum over k×k, the operator's own last layer where the
+    # network's is no 1×1 (``graphs.py``); and the network's.
     per_pixel = 3 * 9 * c + 2 * family.kernel_size**2 * c + (c * c if ar.final_conv.kernel_size != (1, 1) else 0)
     return Macs(size=size, hr=sum(head), lr=lr, creff=per_pixel * h * w + head[1])
 

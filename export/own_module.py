@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from arseg_edge.errors import UsageError, reason_of
 from arseg_edge.export.families import IMAGENET_MEAN, IMAGENET_STD, LARGEST_UPSCALE, Family, check_family
-from arseg_edge.export.last_layer import REMEDY, LastLayer, Resizing, ScoresOf, find_last_layer
+from arseg_edge.export.last_layer import REMEDY, LastLayer, Resizing, ScoresOf, find_last_layer, stride_of
 from arseg_edge.export.models import SegmentationNetwork
 from arseg_edge.export.split_network import Sizes, SplitNetwork
 from arseg_edge.palette import ClassSet, distinct_colours
@@ -137,7 +137,7 @@ def _multiple(model: nn.Module, output: str | int | None) -> int:
 
     Scores are the image's size then, or smaller by a whole number, rounded up.
     """
-    failure: str = ""
+    failure = ""
     for multiple in _MULTIPLES:
         size = _sides(multiple)
         try:
@@ -147,8 +147,7 @@ def _multiple(model: nn.Module, output: str | int | None) -> int:
         except Exception as error:  # whatever a network of somebody's own raises
             failure = f"fails on an image of {size[0]}x{size[1]} ({reason_of(error)})"
             continue
-        stride = max(1, round(size[0] / found[0]))
-        if found == tuple(-(-side // stride) for side in size):
+        if stride_of(size, found) is not None:
             return multiple
         failure = f"gives scores of {found[0]}x{found[1]} for an image of {size[0]}x{size[1]}"
     raise UsageError(
@@ -201,7 +200,7 @@ def _enlarging(name: str, last: LastLayer, image: tuple[int, int], align_corners
     if align_corners is None and last.stride > 1:
         raise UsageError(
             f"{name}: its scores are 1/{max(1, last.stride // factor)} of the image's size, and nothing in it says how "
-            "they are enlarged: give align_corners=False (F.interpolate where nothing is said, and transformers), or True"
+            "they are enlarged: give align_corners=False (as transformers do, and F.interpolate by default), or True"
         )
     return factor, bool(align_corners)
 
@@ -222,11 +221,7 @@ def _classes(name: str, module: nn.Module, outputs: int, classes: ClassSet | Seq
         names = tuple(_default_names(module, outputs, binary) if classes is None else map(str, classes))
         found = ClassSet(names, distinct_colours(len(names)))
     if len(found.names) != outputs:
-        said = (
-            "one channel of scores, that is two classes, the first where it is negative"
-            if binary
-            else f"{outputs} outputs"
-        )
+        said = "one output, which is two classes, the first where it is negative" if binary else f"{outputs} outputs"
         raise UsageError(
             f"{name} has {said}, but {len(found.names)} classes are named ({', '.join(found.names[:8])}): "
             "name one for each"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class Sizes:
         """
         if self.multiple > 1:
             side = (side + self.multiple - 1) // self.multiple * self.multiple
-        return torch.sym_max(side, self.smallest) if self.smallest > 1 else side  # type: ignore[no-any-return]
+        return cast(Any, torch).sym_max(side, self.smallest) if self.smallest > 1 else side
 
 
 class _Reached(BaseException):
@@ -109,7 +109,7 @@ class SplitNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the network's own scores [N, n, H', W'], where H' and W' are those of the image that it takes."""
         fitting = self._fitting(image)
-        scores = ScoresOf(self.model, self._output)(fitting)
+        scores: Tensor = ScoresOf(self.model, self._output)(fitting)
         if self._binary:
             scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
         if scores.shape[2:] == fitting.shape[2:]:
