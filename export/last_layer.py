@@ -61,6 +61,8 @@ class LastLayer:
     """Pixels of the image for one of the last layer's input."""
     dropouts: tuple[str, ...] = ()
     """Names of modules between the last layer and what is before it."""
+    sigmoid: bool = False
+    """Whether the scores that ``forward`` returns are probabilities, one by one."""
 
 
 @dataclass
@@ -68,6 +70,7 @@ class _Found:
     convolutions: list[Node] = field(default_factory=list)
     resizings: list[Resizing] = field(default_factory=list)
     dropouts: list[str] = field(default_factory=list)
+    sigmoid: bool = False
 
 
 class ScoresOf(nn.Module):
@@ -171,6 +174,7 @@ def find_last_layer(model: nn.Module, output: str | int | None, image: Tensor) -
         outputs=int(_value(convolutions[0]).shape[1]),
         stride=stride,
         dropouts=tuple(dict.fromkeys(found.dropouts)),
+        sigmoid=found.sigmoid,
     )
 
 
@@ -211,6 +215,7 @@ def _walk_back(name: str, node: Node, found: _Found) -> None:
                     f"{name}: its scores go through {operation} ({_where(node)}) and are resized after that: resize "
                     "them first"
                 )
+            found.sigmoid |= operation == "sigmoid"
         elif node.target not in _PASSING:
             raise UsageError(f"{name}: its scores come out of {operation} ({_where(node)}), no convolution: {REMEDY}")
         node = _input(node)
@@ -244,15 +249,14 @@ def _module_of(name: str, model: nn.Module, program: Any, node: Node) -> str:
         raise UsageError(f"{name}: the weight of its last layer ({_where(node)}) is computed in forward: {REMEDY}")
     path = parameters[weight.name].removeprefix("model.").rpartition(".")[0]
     layer = model.get_submodule(path)
+    if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros" and layer.kernel_size != (1, 1):
+        raise UsageError(f"{name}: its last layer, {path}, pads with {layer.padding_mode}: {REMEDY}")
     plain = isinstance(layer, nn.Conv2d) and type(layer).forward is nn.Conv2d.forward and layer.groups == 1
     if not plain or cast(nn.Conv2d, layer).stride != (1, 1) or _size(node) != _size(_input(node)):
         raise UsageError(
             f"{name}: its last layer, {path}, is {layer}: it must be an nn.Conv2d that keeps the size, of one group: "
             f"{REMEDY}"
         )
-    assert isinstance(layer, nn.Conv2d)
-    if layer.padding_mode != "zeros" and layer.kernel_size != (1, 1):
-        raise UsageError(f"{name}: its last layer, {path}, pads with {layer.padding_mode}: {REMEDY}")
     uses = sum(each.target in _CONVOLUTIONS and each.args[1] is weight for each in program.graph.nodes)
     if uses > 1:
         raise UsageError(f"{name}: forward calls its last layer, {path}, {uses} times: {REMEDY}")

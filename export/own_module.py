@@ -85,6 +85,7 @@ def family_from_module(
         last=last.convolutions,
         dropouts=last.dropouts,
         outputs=last.outputs,
+        sigmoid=last.sigmoid,
         output=output,
         sizes=sizes,
         align_corners=aligned,

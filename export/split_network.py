@@ -51,6 +51,7 @@ class SplitNetwork(nn.Module):
         last: Sequence[str],
         dropouts: Sequence[str] = (),
         outputs: int,
+        sigmoid: bool = False,
         output: str | int | None = None,
         sizes: Sizes | None = None,
         align_corners: bool = False,
@@ -63,6 +64,7 @@ class SplitNetwork(nn.Module):
             dropouts: the names of what drops parts of the feature; never while this network is trained, since
                 features are compared with one another.
             outputs: how many classes the scores are of; 1 becomes 2.
+            sigmoid: whether ``forward`` returns probabilities; of one output, those of the second class.
             output: which of its results are the scores (``ScoresOf``).
             sizes: of the images that it takes.
             align_corners: how images are enlarged to these and scores to the image.
@@ -71,8 +73,9 @@ class SplitNetwork(nn.Module):
         self.model = model
         self.last, self._dropouts = tuple(last), tuple(dropouts)
         self._binary = outputs == 1
+        self._threshold = 0.5 if sigmoid else 0.0
         self._output = output
-        self._sizes = sizes or Sizes()
+        self.sizes = sizes or Sizes()
         self._align_corners = align_corners
         self.train(model.training)
 
@@ -111,7 +114,7 @@ class SplitNetwork(nn.Module):
         fitting = self._fitting(image)
         scores: Tensor = ScoresOf(self.model, self._output)(fitting)
         if self._binary:
-            scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
+            scores = torch.cat([torch.full_like(scores, self._threshold), scores], dim=1)
         if scores.shape[2:] == fitting.shape[2:]:
             return scores
         return F.interpolate(scores, fitting.shape[2:], mode="bilinear", align_corners=self._align_corners)
@@ -124,10 +127,10 @@ class SplitNetwork(nn.Module):
         return self
 
     def _fitting(self, image: Tensor) -> Tensor:
-        height, width = (self._sizes.fitting(side) for side in image.shape[2:])
+        height, width = (self.sizes.fitting(side) for side in image.shape[2:])
         # Not compared where they are symbols: an export for any size would then be for sizes that fit.
         if isinstance(height, int) and (height, width) == tuple(image.shape[2:]):
             return image
-        if self._sizes == Sizes():
+        if self.sizes == Sizes():
             return image
         return F.interpolate(image, (height, width), mode="bilinear", align_corners=self._align_corners)
