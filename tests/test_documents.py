@@ -14,11 +14,29 @@ import pytest
 from arseg_edge.cli import cli
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/experiments.md", "arseg_edge/demo.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/experiments.md",
+    "docs/your-own-network.md",
+    "arseg_edge/demo.md",
+)
 SOURCES = ("arseg_edge", "export", "runtime", "benchmarks", "samples", "tools")
 
 _PATH = re.compile(r"[\w./-]*(?:/|\.(?:py|cc|h|md|toml|jpg|png|mp4|sh|arseg))")
-MADE_BY_READERS = ("runs/", "maps/", "street.arseg", "mine.arseg", "drive.mp4", "street-labels.mp4", "NAME.", "OLD.")
+MADE_BY_READERS = (
+    "runs/",
+    "maps/",
+    "street.arseg",
+    "mine.arseg",
+    "drives/",
+    "mynet.py",
+    "drive.mp4",
+    "street-labels.mp4",
+    "NAME.",
+    "OLD.",
+)
 """Names that a document gives to what its reader has or makes."""
 
 

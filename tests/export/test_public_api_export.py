@@ -13,6 +13,7 @@ def test_names_and_parameters() -> None:
         "Family",
         "convert_onnx",
         "export_bundle",
+        "family_from_module",
         "register_family",
         "upgrade_bundle",
     }
