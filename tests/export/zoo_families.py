@@ -1,6 +1,6 @@
-"""Networks of libraries, with random weights, as bundles: run in an environment of their own by ``test_zoo_families.py``.
+"""Networks of libraries, with random weights, as bundles: for an environment of their own (``test_zoo_families.py``).
 
-``python zoo_networks.py FOLDER [NAME…]`` prints a line of JSON for each.
+``python zoo_families.py FOLDER [NAME…]`` prints a line of JSON for each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import nn
 
 from arseg_edge.export import export_bundle, family_from_module
 from arseg_edge.runtime.reports.verify import verify
-
 
 # Where torchvision was built for CUDA and PyTorch for CPUs, its own operators are missing, and it cannot be imported.
 _LIBRARY = torch.library.Library("torchvision", "DEF")
