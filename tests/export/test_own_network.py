@@ -235,7 +235,10 @@ def test_a_family_is_named_by_where_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     assert find_family("own_nets.small:FAMILY").name == "pooling"
     assert find_family("own_nets.small:kept.family").name == "pooling"
     for name, complaint in (
-        ("own_nets.small:number", "number in own_nets.small is no Family, no network, and makes none; it has FAMILY: name one"),
+        (
+            "own_nets.small:number",
+            "number in own_nets.small is no Family, no network, and makes none; it has FAMILY: name one",
+        ),
         ("own_nets.small:", "nothing in own_nets.small is no Family"),
         ("own_nets.none:FAMILY", r"own_nets.none cannot be imported \(No module named 'own_nets.none'\)"),
         ("own_nets.broken:FAMILY", r"own_nets.broken cannot be imported \(No module named 'nothing_of_this_name'\)"),
