@@ -1,4 +1,4 @@
-"""What a person with a CPU would take instead, beside us: tools that run a network on every frame, and its labels moved.
+"""What a person with a CPU would take instead, beside us: tools that run a network on every frame, labels moved.
 
     python -m venv peers && peers/bin/pip install ".[cpu]" onnx openvino ncnn pnnx
     peers/bin/python benchmarks/peers.py VIDEO -m model.arseg --int8 model-int8.arseg
@@ -230,7 +230,8 @@ class Worker:
     def turn(self, keep: Path | None = None) -> dict[str, float]:
         """Segment the video once; raises ``RuntimeError`` where the process ended."""
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         stdin.write(f"{keep or ''}\n")
         stdin.flush()
         answer = _last_line(stdout)
@@ -263,7 +264,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         else:
             ratio = base / row["milliseconds"]
             lines.append(
-                f"| {name} | {row['milliseconds']:.1f} | {ratio:.2f} | {row['agreement']:.1f} | {row['megabytes']:.0f} |"
+                f"| {name} | {row['milliseconds']:.1f} | {ratio:.2f} | {row['agreement']:.1f} "
+                f"| {row['megabytes']:.0f} |"
             )
     return "\n".join(lines)
 
