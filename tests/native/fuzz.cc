@@ -217,6 +217,66 @@ Outcome call_vectors() {
   return checked(done, refused);
 }
 
+// Whether the level that was chosen runs here.
+bool has_level() {
+  try {
+    choose_kernels();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+Outcome call_block_luma() {
+  const int64_t height = size(), width = size(), stride = width + pick(0, 9);
+  Picture picture{height, width, blocks_along(height), blocks_along(width)};
+  const auto plane = noise<uint8_t>(height * stride - (stride - width));
+  const auto means = noise<uint8_t>(picture.rows * picture.columns);
+  bool refused = !has_level();
+  int64_t* const sides[] = {&picture.height, &picture.width};
+  if (chance(3)) *sides[pick(0, 1)] = one_of<int64_t>({0, -1, kLargestSide + 1}), refused = true;
+  const int64_t given = chance(98) ? stride : picture.width - 1;
+  refused = refused || given < picture.width;
+  const int done = arseg_block_luma(picture.height, picture.width, given, or_null(plane.get(), refused),
+                                    or_null(means.get(), refused));
+  return checked(done, refused);
+}
+
+Outcome call_follow() {
+  int64_t rows = size(), columns = size();
+  const int64_t cells = rows * columns, inverse = chance(98) ? pick(0, 3) : -1;
+  const auto known = noise<Displacement>(cells), step = noise<Displacement>(cells);
+  const auto positions = noise<Displacement>(cells), motion = noise<Displacement>(cells);
+  for (int64_t i = 0; i < cells; ++i) {
+    if (chance(70)) step[i] = {number() * 3, number() * 3};
+    if (chance(70)) known[i] = {static_cast<float>(pick(0, columns)), static_cast<float>(pick(0, rows))};
+  }
+  const auto anchor = noise<uint8_t>(cells), shown = noise<uint8_t>(cells);
+  bool refused = !has_level() || cells < 4 || inverse < 0;
+  if (chance(3)) (chance(50) ? rows : columns) = one_of<int64_t>({0, -1, kLargestSide}), refused = true;
+  const int followed = arseg_follow(rows, columns, inverse, or_null(known.get(), refused),
+                                    or_null(step.get(), refused), or_null(anchor.get(), refused),
+                                    or_null(positions.get(), refused), or_null(motion.get(), refused),
+                                    or_null(shown.get(), refused));
+  for (int64_t i = 0; i < cells && followed; ++i) {
+    const bool inside = positions[i].x >= 0 && positions[i].x <= static_cast<float>(columns - 1) &&
+                        positions[i].y >= 0 && positions[i].y <= static_cast<float>(rows - 1);
+    if (!inside) std::abort();
+  }
+  return checked(followed, refused);
+}
+
+Outcome call_difference() {
+  int64_t rows = size(), columns = size();
+  const int64_t cells = rows * columns;
+  const auto luma = noise<uint8_t>(cells), shown = noise<uint8_t>(cells), difference = noise<uint8_t>(cells);
+  bool refused = !has_level();
+  if (chance(3)) (chance(50) ? rows : columns) = one_of<int64_t>({0, -1, kLargestSide}), refused = true;
+  const int done = arseg_difference(rows, columns, or_null(luma.get(), refused), or_null(shown.get(), refused),
+                                    or_null(difference.get(), refused));
+  return checked(done, refused);
+}
+
 Outcome one_case() {
   setenv("ARSEG_EDGE_SIMD", one_of({"", "baseline", "avx2", "avx512"}), 1);
   MapAttributes attributes;
@@ -231,7 +291,7 @@ Outcome one_case() {
   }
   const int64_t n = pick(1, 2), c = chance(99) ? size() : one_of<int64_t>({512, 4096, 4097}), h = size(), w = size();
   const auto one_or_each = [&] { return chance(50) ? shape({}) : shape({c}); };
-  switch (pick(0, 9)) {
+  switch (pick(0, 12)) {
     case 0:
       return call<MotionWarp>(attributes, {shape({n, c, h, w}), shape({n, size(), size(), 2})});
     case 1:
@@ -262,6 +322,12 @@ Outcome one_case() {
     }
     case 8:
       return call<NormalizeImageUint8>(attributes, {shape({n, h, w, 3}), shape({2}), shape({}), shape({})});
+    case 9:
+      return call_block_luma();
+    case 10:
+      return call_follow();
+    case 11:
+      return call_difference();
     default:
       return call_vectors();
   }
