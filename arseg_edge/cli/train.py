@@ -80,7 +80,7 @@ def _given(flags: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in flags.items() if value is not None and value != ()}
 
 
-@click.group(short_help="Train HR on labelled data, then LR and CReFF, with labels or without.")
+@click.group(short_help="Train HR, then LR and CReFF, with labels or without.")
 def train() -> None:
     """Train HR on labelled data, then LR and CReFF with HR as their teacher.
 
