@@ -1,4 +1,4 @@
-"""What a person with a CPU would take instead, beside us: tools that run a network on every frame, labels moved.
+"""What a person with a CPU would take instead of us: tools that run a network on every frame, and HR's labels moved.
 
     python -m venv peers && peers/bin/pip install ".[cpu]" onnx openvino ncnn pnnx
     peers/bin/python benchmarks/peers.py VIDEO -m model.arseg --int8 model-int8.arseg
@@ -141,6 +141,22 @@ def with_openvino(peer: Peer, video: Path, threads: int) -> Segment:
     return segment
 
 
+def folded(graph: Any, size: tuple[int, ...]) -> Any:
+    """Return the graph for frames of one size, with all that follows from it computed."""
+    import onnx
+    import onnxruntime
+
+    (frame,) = (each for each in graph.graph.input if each.name == "frame")
+    for dimension, length in zip(frame.type.tensor_type.shape.dim, (1, *size), strict=True):
+        dimension.dim_value = length
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        onnxruntime.InferenceSession(graph.SerializeToString(), options)
+        return onnx.load(options.optimized_model_filepath)
+
+
 def with_ncnn(peer: Peer, video: Path, threads: int) -> Segment:
     """Run the convolutions in ncnn; OpenCV and NumPy do the rest."""
     import cv2
@@ -149,13 +165,11 @@ def with_ncnn(peer: Peer, video: Path, threads: int) -> Segment:
     from onnx.utils import Extractor
 
     manifest = read_bundle(peer.bundle).manifest
-    graph = plain_graph(peer.bundle)
     first = next(frames_of(video))
+    graph = folded(plain_graph(peer.bundle), first.shape)
     head = next(node for node in graph.graph.node if node.op_type == "Conv")
     core = Extractor(onnx.shape_inference.infer_shapes(graph)).extract_model([head.input[0]], ["logits"])
     shape = [1, 3, *first.shape[:2]]
-    for dimension, length in zip(core.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
-        dimension.dim_value = length
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "core.onnx"
         onnx.save(core, path)
@@ -263,10 +277,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
             lines.append(f"| {name} | {row['failed']} | | | |")
         else:
             ratio = base / row["milliseconds"]
-            lines.append(
-                f"| {name} | {row['milliseconds']:.1f} | {ratio:.2f} | {row['agreement']:.1f} "
-                f"| {row['megabytes']:.0f} |"
-            )
+            cells = f"{row['milliseconds']:.1f} | {ratio:.2f} | {row['agreement']:.1f} | {row['megabytes']:.0f}"
+            lines.append(f"| {name} | {cells} |")
     return "\n".join(lines)
 
 
