@@ -192,6 +192,39 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class QuantisedGraph:
+    """How one graph runs in eight bits."""
+
+    method: Literal["minmax", "percentile", "mse"]
+    """How the ranges of its values were chosen (``export/quantize/ranges.py``)."""
+    layers: Annotated[int, Between(0, 1 << 16)]
+    """Layers with weights that run in eight bits."""
+    float_layers: Annotated[tuple[Name, ...], Count(0, 1 << 12)]
+    """Layers that went back to float, since they hurt most."""
+    agreement: Annotated[float, Between(0, 100)]
+    """Percent of the pixels, on pictures held back from calibration, that have the label of the float graphs."""
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What ``arseg-edge quantize`` did: activations are uint8, weights int8 of ``weight_bits`` for each channel."""
+
+    weight_bits: Annotated[int, Between(2, 8)]
+    sources: Annotated[tuple[Name, ...], Count(1, 64)]
+    """Names of the videos and folders that it was calibrated on, without paths."""
+    frames: Annotated[int, Between(1, 1 << 20)]
+    """How many of their frames."""
+    pairs: Annotated[int, Between(0, 1 << 20)]
+    """How many of these follow a keyframe: LR was calibrated on them."""
+    held_back: Annotated[int, Between(1, 1 << 20)]
+    """Frames that the agreement was measured on."""
+    wanted: Annotated[float, Between(0, 100)]
+    """The agreement that was asked for, in percent."""
+    graphs: dict[Name, QuantisedGraph]
+    """By member."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A bundle's ``manifest.json``; sizes are (height, width).
 
@@ -224,6 +257,9 @@ class Manifest:
     members: Annotated[dict[Name, Member], Count(1, 64)]
     converted: ConvertedInput | None = None
     """Of a bundle made by ``arseg-edge convert``."""
+    quantisation: Quantisation | None = None
+    """Of a bundle made by ``arseg-edge quantize``; ``parity`` then compares the integers with the graphs as the ONNX
+    standard defines them, not with PyTorch."""
 
     @property
     def has_lr(self) -> bool:
@@ -250,8 +286,9 @@ class Manifest:
     def to_json(self) -> str:
         """Return the text of ``manifest.json``; what few bundles have stands there where it is."""
         entries = dataclasses.asdict(self)
-        if self.converted is None:
-            del entries["converted"]
+        for key in ("converted", "quantisation"):
+            if entries[key] is None:
+                del entries[key]
         return json.dumps(entries, indent=2) + "\n"
 
 
@@ -301,6 +338,9 @@ def _check_together(manifest: Manifest) -> None:
         raise ValueError("manifest.json: label_rule is null, though the networks give their logits")
     if (manifest.normalisation is None) != (manifest.converted is not None):
         raise ValueError("manifest.json: normalisation is there, or converted, and not both")
+    for member in () if manifest.quantisation is None else manifest.quantisation.graphs:
+        if member not in manifest.members:
+            raise ValueError(f"manifest.json: quantisation: graphs has {member!r}, which members lacks")
     if old and not manifest.has_lr:
         raise ValueError("manifest.json: scales has 0 entries, and bundle format 1 has at least one")
     of_lr = {

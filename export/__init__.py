@@ -1,6 +1,7 @@
 """The export side: trained weights, or a finished ONNX model, to one bundle.
 
-Names are imported when they are first asked for: ``convert_onnx`` needs onnx alone, all others torch and onnxscript.
+Names are imported when they are first asked for: ``convert_onnx`` and ``quantize_bundle``
+need onnx alone, all others torch and onnxscript.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from arseg_edge.export.exporter import export_bundle
     from arseg_edge.export.families import Family, register_family
     from arseg_edge.export.own_module import family_from_module
+    from arseg_edge.export.quantize.quantize_bundle import quantize_bundle
     from arseg_edge.export.upgrade import upgrade_bundle
     from arseg_edge.palette import ClassSet
 
@@ -22,6 +24,7 @@ __all__ = [
     "convert_onnx",
     "export_bundle",
     "family_from_module",
+    "quantize_bundle",
     "register_family",
     "upgrade_bundle",
 ]
@@ -32,6 +35,7 @@ _MODULES = {
     "convert_onnx": "arseg_edge.export.convert.convert_onnx",
     "export_bundle": "arseg_edge.export.exporter",
     "family_from_module": "arseg_edge.export.own_module",
+    "quantize_bundle": "arseg_edge.export.quantize.quantize_bundle",
     "register_family": "arseg_edge.export.families",
     "upgrade_bundle": "arseg_edge.export.upgrade",
 }

@@ -29,6 +29,7 @@ from arseg_edge.cli.export import export
 from arseg_edge.cli.info import info
 from arseg_edge.cli.interrupt import NOBODY_READS, discard_output, ended_by_signals, signal_that_struck
 from arseg_edge.cli.probe import probe
+from arseg_edge.cli.quantize import quantize
 from arseg_edge.cli.run import run
 from arseg_edge.cli.train import train
 from arseg_edge.cli.verify import verify
@@ -74,7 +75,7 @@ def cli() -> None:
     """
 
 
-for command in (export, convert, run, bench, evaluate, compare, train, info, verify, probe, doctor):
+for command in (export, convert, quantize, run, bench, evaluate, compare, train, info, verify, probe, doctor):
     cli.add_command(command)
 
 

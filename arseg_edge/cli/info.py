@@ -13,7 +13,7 @@ from arseg_edge.cli.convert import taken
 from arseg_edge.cli.options import json_option, model_argument, print_json, print_table
 from arseg_edge.errors import BundleError
 from arseg_edge.integrity import damage_of
-from arseg_edge.manifest import FORMAT_VERSION, ConvertedInput, Macs, Manifest
+from arseg_edge.manifest import FORMAT_VERSION, ConvertedInput, Macs, Manifest, Quantisation
 
 _OLD = f", the one of today is {FORMAT_VERSION} (arseg-edge export --upgrade)"
 
@@ -61,12 +61,12 @@ def _facts(manifest: Manifest, damage: Collection[str]) -> list[tuple[str, ...]]
         ("LR scales", ", ".join(f"{each.scale:g} ({each.member})" for each in manifest.scales) or "none: HR alone"),
         ("keyframe interval", str(manifest.interval)),
         *_lr_facts(manifest),
+        *_quantisation_facts(manifest.quantisation),
         ("operators", f"{operators or 'standard ones alone'} (opset {manifest.opset})"),
         ("needs", f"ONNX Runtime {manifest.oldest_onnxruntime} or newer"),
         (
             "largest error",
-            f"{worst.error:.1e} against {'the given model' if manifest.converted else 'PyTorch'} "
-            f"({worst.member}, {worst.stage}, {worst.input})",
+            f"{worst.error:.1e} against {_reference(manifest)} ({worst.member}, {worst.stage}, {worst.input})",
         ),
         ("made with", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
         *(
@@ -82,6 +82,34 @@ def _lr_facts(manifest: Manifest) -> list[tuple[str, ...]]:
         facts.append(("motion", f"{manifest.motion.chaining} chaining, {manifest.motion.sampling} sampling"))
     if manifest.feature is not None:
         facts.append(("feature", f"{manifest.feature.channels} channels at 1/{manifest.feature.stride}"))
+    return facts
+
+
+def _reference(manifest: Manifest) -> str:
+    if manifest.quantisation is not None:
+        return "the quantised graphs computed in float"
+    return "the given model" if manifest.converted else "PyTorch"
+
+
+def _quantisation_facts(quantisation: Quantisation | None) -> list[tuple[str, ...]]:
+    if quantisation is None:
+        return []
+    facts: list[tuple[str, ...]] = [
+        (
+            "eight bits",
+            f"calibrated on {quantisation.frames} frames ({quantisation.pairs} after a keyframe) of "
+            f"{', '.join(quantisation.sources)}",
+        )
+    ]
+    for member, graph in quantisation.graphs.items():
+        back = f", in float: {', '.join(graph.float_layers)}" if graph.float_layers else ""
+        facts.append(
+            (
+                f"  {member}",
+                f"{graph.layers} layers, ranges by {graph.method}, {graph.agreement:.2f} % of the pixels as in float"
+                f"{back}",
+            )
+        )
     return facts
 
 

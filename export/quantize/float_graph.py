@@ -40,7 +40,6 @@ def folded(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     for field, mine in ((graph.input, model.graph.input), (graph.output, model.graph.output)):
         del field[:]
         field.extend(mine)
-    del graph.value_info[:]
     graph.name = model.graph.name
     have = {each.name for each in graph.initializer}
     wanted = {each for node in kept for each in node.input}
@@ -51,8 +50,17 @@ def folded(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     result.graph.CopyFrom(graph)
     _to_quantisable(result.graph)
     _name_nodes(result.graph)
+    keep_values(result.graph, model.graph.value_info)
     sort_nodes(result.graph)
     return result
+
+
+def keep_values(graph: onnx.GraphProto, known: Iterable[onnx.ValueInfoProto]) -> None:
+    """Let a graph say of its inner values what is ``known`` of them, as far as it still has them, and no more."""
+    made = {each for node in graph.node for each in node.output}
+    kept = [onnx.ValueInfoProto.FromString(each.SerializeToString()) for each in known if each.name in made]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
 
 
 def _without_custom_nodes(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]:
@@ -97,7 +105,9 @@ def _optimised(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise OperatorError(f"{name}: ONNX Runtime does not load it ({reason_of(error)}): export it again") from None
+            raise OperatorError(
+                f"{name}: ONNX Runtime does not load it ({reason_of(error)}): export it again"
+            ) from None
         return onnx.load(path)
 
 
@@ -108,9 +118,7 @@ def _shapes_behind(graph: onnx.GraphProto) -> None:
     """Ask for shapes behind batch norms and activations, not before: these then join the layer before them."""
     for shape in [node for node in graph.node if node.op_type == "Shape"]:
         while True:
-            behind = [
-                node for node in graph.node if node.op_type in _SAME_SHAPE and node.input[0] == shape.input[0]
-            ]
+            behind = [node for node in graph.node if node.op_type in _SAME_SHAPE and node.input[0] == shape.input[0]]
             if len(behind) != 1:
                 break
             shape.input[0] = behind[0].output[0]
@@ -132,7 +140,8 @@ def _to_quantisable(graph: onnx.GraphProto) -> None:
 
 
 def _become(node: onnx.NodeProto, op_type: str, **attributes: float) -> None:
-    new = helper.make_node(op_type, node.input[:1], list(node.output), node.name, **attributes)
+    new = helper.make_node(op_type, node.input[:1], list(node.output), node.name)
+    new.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
     node.CopyFrom(new)
 
 
