@@ -20,9 +20,9 @@ from arseg_edge.golden import Expected, GoldenClip, samples_of
 from arseg_edge.manifest import LowResolution, ParityFigure
 from arseg_edge.runtime.inference.sessions import feeds_of
 
-TOLERANCE: Final = 0.2
-"""Of values, relative to the largest: where a byte differs, what follows may differ by several."""
-LABEL_TOLERANCE: Final = 0.04
+TOLERANCE: Final = 0.03
+"""Of values, relative to the largest: a byte is 1/255, and what follows may differ by several. Saturated sums are off by more."""
+LABEL_TOLERANCE: Final = 0.01
 """The share of the pixels that may have another label: on the golden clip, which is no natural picture."""
 
 Arrays = Mapping[str, NDArray[Any]]

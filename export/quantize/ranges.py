@@ -82,8 +82,8 @@ class Histogram:
 
     @property
     def _centres(self) -> NDArray[np.float64]:
-        centres: NDArray[np.float64] = (np.arange(_BINS) + 0.5) * (2 * self.limit / _BINS) - self.limit
-        return centres
+        places = np.arange(_BINS, dtype=np.float64) + 0.5
+        return places * (2 * self.limit / _BINS) - self.limit
 
     def _percentile(self) -> tuple[float, float]:
         below = np.cumsum(self.counts) / self.counts.sum()

@@ -88,7 +88,8 @@ class GraphSearch:
             return best
         ranges = self._collector.ranges(best.method)
         order = self._by_harm(ranges, session, float_feeds[:_RANKED_ON], progress)
-        for count in range(1, len(order) + 1):
+        # A graph of which nothing is left in eight bits would be no answer.
+        for count in range(1, len(order)):
             progress(f"{self.member}: {count} of {len(order)} layers in float")
             found = self._measured(ranges, best.method, tuple(order[:count]), expected, feeds)
             if found.agreement > best.agreement:
