@@ -21,7 +21,8 @@ from arseg_edge.manifest import LowResolution, ParityFigure
 from arseg_edge.runtime.inference.sessions import feeds_of
 
 TOLERANCE: Final = 0.03
-"""Of values, relative to the largest: a byte is 1/255, and what follows may differ by several. Saturated sums are off by more."""
+"""Of values, relative to the largest. A byte is 1/255, and what follows may differ by several; where sums saturate,
+it is more."""
 LABEL_TOLERANCE: Final = 0.01
 """The share of the pixels that may have another label: on the golden clip, which is no natural picture."""
 
