@@ -14,6 +14,7 @@ def test_names_and_parameters() -> None:
         "convert_onnx",
         "export_bundle",
         "family_from_module",
+        "quantize_bundle",
         "register_family",
         "upgrade_bundle",
     }
@@ -33,5 +34,16 @@ def test_names_and_parameters() -> None:
     assert {
         each.default for name, each in list(parameters.items())[2:] if name not in ("interval", "half_weights")
     } == {None}
+    parameters = inspect.signature(arseg_edge.export.quantize_bundle).parameters
+    assert {name: each.default for name, each in parameters.items() if each.default is not each.empty} == {
+        "agreement": 98.0,
+        "frames": 100,
+        "seconds": 120.0,
+        "size": None,
+        "resize": False,
+        "threads": None,
+        "force": False,
+        "progress": None,
+    }
     for name in arseg_edge.export.__all__:
         assert inspect.getdoc(getattr(arseg_edge.export, name)), name
