@@ -33,12 +33,15 @@ class Samples:
     values: NDArray[np.float32]
     peak: float
 
-    def error(self, tensor: NDArray[np.float32]) -> float:
+    def error(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> float:
         """Return the largest difference of ``tensor`` at the same places, and of its peak, relative to the peak."""
-        found = spread(tensor)
-        if tensor.dtype != np.float32 or found.shape != self.values.shape or not np.isfinite(tensor).all():
+        if tensor.dtype not in (np.float32, np.uint8):
             return float("inf")
-        largest = max(float(np.abs(found - self.values).max()), abs(float(np.abs(tensor).max()) - self.peak))
+        values = tensor.astype(np.float32, copy=False)
+        found = spread(values)
+        if found.shape != self.values.shape or not np.isfinite(values).all():
+            return float("inf")
+        largest = max(float(np.abs(found - self.values).max()), abs(float(np.abs(values).max()) - self.peak))
         return largest / max(self.peak, 1e-12)
 
 
@@ -84,9 +87,10 @@ def spread(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     return flat[np.linspace(0, flat.size - 1, min(_SAMPLES, flat.size)).astype(np.int64)]
 
 
-def samples_of(tensor: NDArray[np.float32]) -> Samples:
-    """Return what the golden clip keeps of ``tensor``."""
-    return Samples(spread(tensor), float(np.abs(tensor).max()))
+def samples_of(tensor: NDArray[np.float32] | NDArray[np.uint8]) -> Samples:
+    """Return what the golden clip keeps of ``tensor``, which is float32, or the bytes of a quantised feature."""
+    values = tensor.astype(np.float32, copy=False)
+    return Samples(spread(values), float(np.abs(values).max()))
 
 
 def read_golden(data: bytes, name: str) -> GoldenClip:

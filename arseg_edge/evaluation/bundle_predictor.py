@@ -157,11 +157,12 @@ class BundlePredictor:
         return np.asarray(labels[0], np.uint8)
 
 
-def _blank_feature(session: onnxruntime.InferenceSession) -> NDArray[np.float32]:
+def _blank_feature(session: onnxruntime.InferenceSession) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Return zeros for the graph's ``keyframe_feature``, two by two where its size is open.
 
     ONNX Runtime computes the fusion, which ends elsewhere than LR's feature, whether it is asked for or not: of so
     small a feature it takes no time.
     """
-    (shape,) = (each.shape for each in session.get_inputs() if each.name == "keyframe_feature")
-    return np.zeros([length if isinstance(length, int) else 2 for length in shape], np.float32)
+    (taken,) = (each for each in session.get_inputs() if each.name == "keyframe_feature")
+    shape = [length if isinstance(length, int) else 2 for length in taken.shape]
+    return np.zeros(shape, np.uint8) if taken.type == "tensor(uint8)" else np.zeros(shape, np.float32)

@@ -7,6 +7,7 @@
 ``ranges.py``           the ranges of a graph's values over the frames, by several methods
 ``qdq.py``              QuantizeLinear and DequantizeLinear put around the layers
 ``search.py``           which method, and which layers stay float
+``byte_ends.py``         the image and the feature handed on as bytes
 ``golden_values.py``    what ``arseg-edge verify`` expects of the result
 =====================  ================================================================================
 """

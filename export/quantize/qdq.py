@@ -93,6 +93,8 @@ def quantised(
     chosen = _beside_layers(model, set(nodes) - set(float_layers))
     work = onnx.ModelProto()
     work.CopyFrom(model)
+    if not chosen:
+        return work
     have = {each.name for each in (*work.graph.input, *work.graph.output, *work.graph.value_info)}
     ranges = dict(ranges)
     for node in work.graph.node:
@@ -104,8 +106,6 @@ def quantised(
     )
     props = {each.key: each.value for each in model.metadata_props}
     helper.set_model_props(work, {**props, **_INFERRED})
-    if not chosen:
-        return model
     quantiser = QDQQuantizer(
         work,
         per_channel=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +14,21 @@ from numpy.typing import NDArray
 
 from arseg_edge.bundle import GOLDEN, KEYFRAME, SUFFIX, Bundle, check_writable, read_bundle, write_bundle
 from arseg_edge.errors import ParityError, UsageError
+from arseg_edge.export.operators.bodies import operators_of
+from arseg_edge.export.quantize.byte_ends import (
+    ByteScale,
+    feature_scale,
+    put_feature_in_bytes,
+    put_image_in_bytes,
+    take_feature_in_bytes,
+)
 from arseg_edge.export.quantize.float_graph import folded
 from arseg_edge.export.quantize.golden_values import golden_values
 from arseg_edge.export.quantize.qdq import WEIGHT_BITS
 from arseg_edge.export.quantize.samples import Sample, read_samples
 from arseg_edge.export.quantize.search import Feeds, Found, GraphSearch
 from arseg_edge.golden import golden_of
-from arseg_edge.manifest import Quantisation, QuantisedGraph
+from arseg_edge.manifest import Operator, Quantisation, QuantisedGraph
 from arseg_edge.runtime.inference.cpu_budget import usable_cores
 from arseg_edge.runtime.inference.network_size import network_size
 from arseg_edge.runtime.inference.sessions import feeds_of
@@ -108,15 +116,25 @@ def quantize_bundle(
     models: dict[str, bytes] = {name: bundle.read(name) for name in manifest.members if name.endswith(".onnx")}
     found: dict[str, Found] = {}
     features = _Features(None)
+    scale: ByteScale | None = None
+
+    def finish(model: onnx.ModelProto) -> None:
+        put_image_in_bytes(model)
+        if scale is not None:
+            take_feature_in_bytes(model, scale)
+        elif manifest.has_lr:
+            put_feature_in_bytes(model)
+
     for member in members:
-        search = GraphSearch(member, folded(onnx.load_from_string(models[member]), f"{path}: {member}"), threads)
         lr = member != KEYFRAME
+        ready = folded(onnx.load_from_string(models[member]), f"{path}: {member}")
+        search = GraphSearch(member, ready, threads, finish)
         calibration = [each for each in samples.calibration if each.is_pair or not lr]
         held_back = [each for each in samples.held_back if each.is_pair or not lr] or calibration[:1]
         steps.begin(f"{member}: calibrating on {len(calibration)} frames")
         for number, each in enumerate(calibration):
             steps.within(f"{member}: frame {number + 1} of {len(calibration)}", every=20, number=number)
-            search.observe(_feeds(each, features.quantised_of(each) if lr else None))
+            search.observe(_feeds(each, features.float_of(each) if lr else None))
         steps.begin(f"{member}: choosing")
         found[member] = search.search(
             [_feeds(each, features.float_of(each) if lr else None) for each in held_back],
@@ -126,6 +144,7 @@ def quantize_bundle(
         )
         models[member] = found[member].model.SerializeToString()
         if member == KEYFRAME and manifest.has_lr:
+            scale = feature_scale(found[member].model)
             features = _Features((search.open(search.model), search.open(found[member].model)))
     _check_reached(bundle, found, agreement, force)
 
@@ -146,11 +165,18 @@ def quantize_bundle(
     steps.begin(f"writing {target.name}")
     result = write_bundle(
         target,
-        dataclasses.replace(manifest, parity=tuple(figures), quantisation=quantisation),
+        dataclasses.replace(
+            manifest, parity=tuple(figures), quantisation=quantisation, operators=_operators(models.values())
+        ),
         {**models, GOLDEN: golden.to_bytes()},
     )
     steps.end()
     return result
+
+
+def _operators(models: Iterable[bytes]) -> tuple[Operator, ...]:
+    found = {each for model in models for each in operators_of(onnx.load_from_string(model))}
+    return tuple(sorted(found, key=lambda operator: operator.name))
 
 
 class _Features:

@@ -38,9 +38,11 @@ class Found:
 class GraphSearch:
     """One float graph on its way to eight bits; ``member`` is its name, for messages."""
 
-    def __init__(self, member: str, model: onnx.ModelProto, threads: int) -> None:
-        """``model`` was made ready (``float_graph.py``)."""
-        self.member, self.model, self._threads = member, model, threads
+    def __init__(
+        self, member: str, model: onnx.ModelProto, threads: int, finish: Callable[[onnx.ModelProto], None]
+    ) -> None:
+        """``model`` was made ready (``float_graph.py``); ``finish`` changes what was quantised (``byte_ends.py``)."""
+        self.member, self.model, self._threads, self._finish = member, model, threads, finish
         floats = float_values(model, member)
         self._nodes = candidates(model, floats)
         self._collector = RangeCollector(model, watched_values(model, self._nodes, floats), threads, member)
@@ -107,6 +109,7 @@ class GraphSearch:
         feeds: Sequence[Feeds],
     ) -> Found:
         model = quantised(self.model, self._nodes, ranges, float_layers=float_layers)
+        self._finish(model)
         session = self.open(model)
         same = [float(np.mean(_labels(session, each) == labels)) for each, labels in zip(feeds, expected, strict=True)]
         return Found(model, method, len(self.layers) - len(float_layers), float_layers, 100 * float(np.mean(same)))
@@ -127,7 +130,8 @@ class GraphSearch:
         for number, layer in enumerate(self.layers):
             progress(f"{self.member}: layer {number + 1} of {len(self.layers)} alone")
             others = [each for each in self.layers if each != layer]
-            alone = self.open(quantised(self.model, self._nodes, ranges, float_layers=others))
+            model = quantised(self.model, self._nodes, ranges, float_layers=others)
+            alone = self.open(model)
             pairs = zip(feeds, wanted, strict=True)
             harm[layer] = sum(float(np.square(_output(alone, name, each) - value).mean()) for each, value in pairs)
         return sorted(harm, key=lambda layer: harm[layer], reverse=True)

@@ -79,11 +79,36 @@ def test_bodies_of_operators_are_still_there(quantised: Bundle, tiny_bundle: Pat
     before = read_bundle(tiny_bundle)
     for member in (KEYFRAME, "nonkeyframe.onnx"):
         old, new = (onnx.load_from_string(each.read(member)) for each in (before, quantised))
-        assert {each.name for each in new.functions} == {each.name for each in old.functions} != set()
+        bodies = {each.name: each for each in new.functions}
+        assert {each.removesuffix("Uint8") for each in bodies} == {each.name for each in old.functions} != set()
         assert new.metadata_props == old.metadata_props
         onnx.checker.check_model(new)
-        custom = [(node.op_type, node.attribute) for node in new.graph.node if node.domain == "arseg"]
-        assert custom == [(node.op_type, node.attribute) for node in old.graph.node if node.domain == "arseg"]
+        custom, before_it = (
+            [(node.op_type, list(node.attribute)) for node in model.graph.node if node.domain == "arseg"]
+            for model in (new, old)
+        )
+        assert [(kind.removesuffix("Uint8"), attributes) for kind, attributes in custom] == before_it
+        assert {kind for kind, _ in custom} <= set(bodies)
+
+
+def test_the_feature_is_handed_on_as_bytes(quantised: Bundle, tiny_bundle: Path) -> None:
+    """HR's bytes mean what LR's fusion takes them for: on the same scale they are HR's feature in float."""
+    frame = _pictures(1)[0][None]
+    keyframe = onnxruntime.InferenceSession(quantised.read(KEYFRAME), providers=["CPUExecutionProvider"])
+    given = next(each for each in keyframe.get_outputs() if each.name == "feature")
+    assert given.type == "tensor(uint8)"
+    inputs = {"frame": frame, "labels_size": np.array(frame.shape[1:3]), "confidence_size": np.zeros(2, np.int64)}
+    (stored,) = keyframe.run(["feature"], inputs)
+    graph = onnx.load_from_string(quantised.read("nonkeyframe.onnx")).graph
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    (fusion,) = (node for node in graph.node if node.op_type == "CreffUint8")
+    scale, zero_point = (constants[each] for each in fusion.input[-2:])
+    wanted = onnxruntime.InferenceSession(
+        read_bundle(tiny_bundle).read(KEYFRAME), providers=["CPUExecutionProvider"]
+    ).run(["feature"], inputs)[0]
+    found = (stored.astype(np.float32) - zero_point) * scale
+    assert np.abs(found - wanted).mean() < 0.05 * np.abs(wanted).max()
+    assert {each.name for each in read_bundle(quantised.path).manifest.operators} >= {"CreffUint8", "MotionWarp"}
 
 
 def test_the_agreement_is_that_of_the_runtime(quantised: Bundle, tiny_bundle: Path, video: Path) -> None:
