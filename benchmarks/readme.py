@@ -41,8 +41,9 @@ from arseg_edge.runtime.inference.networks import load_networks
 from arseg_edge.runtime.reports.bench import BARE
 from arseg_edge.runtime.reports.ways import HR, OFTEN, PAPER, ways_of
 from arseg_edge.runtime.schedule.adaptive import default_intervals
-from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE, ADAPTIVE_LIVE, moved_every
+from arseg_edge.runtime.schedule.variants import moved_every
 from arseg_edge.runtime.segmenter import Segmenter
+from arseg_edge.schedule_choice import ADAPTIVE_FILE, ADAPTIVE_LIVE
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "tests" / "reference"

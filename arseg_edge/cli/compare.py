@@ -14,7 +14,7 @@ from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option, print_json, print_table
 from arseg_edge.cli.schedule_table import print_schedules
 from arseg_edge.evaluation.advice import Advice, advise
-from arseg_edge.runtime.reports.schedule_advice import AGREEMENT
+from arseg_edge.schedule_choice import AGREEMENT
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement

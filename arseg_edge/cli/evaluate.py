@@ -16,7 +16,7 @@ from arseg_edge.cli.model_options import ModelOptions, model_options
 from arseg_edge.cli.options import json_option, print_json, print_table
 from arseg_edge.cli.schedule_table import print_schedules
 from arseg_edge.errors import ModelError, ParityError, ProviderError, UsageError
-from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE
+from arseg_edge.schedule_choice import ADAPTIVE_FILE
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.by_distance import EvaluationReport

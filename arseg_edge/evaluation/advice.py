@@ -11,8 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from arseg_edge.runtime.reports.schedule_advice import AGREEMENT, Option, ScheduleName, choose_schedule
-from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE, ADAPTIVE_LIVE
+from arseg_edge.schedule_choice import (
+    ADAPTIVE_FILE,
+    ADAPTIVE_LIVE,
+    AGREEMENT,
+    Option,
+    ScheduleName,
+    choose_schedule,
+)
 
 if TYPE_CHECKING:
     from arseg_edge.evaluation.agreement import Comparison, ScaleAgreement

@@ -10,9 +10,10 @@ from time import perf_counter
 from typing import Final
 
 from arseg_edge.evaluation.bundle_predictor import BundlePredictor
-from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE, ADAPTIVE_LIVE, schedules
+from arseg_edge.runtime.schedule.variants import schedules
 from arseg_edge.runtime.source.open_source import SourceLike
 from arseg_edge.runtime.stream import ResultStream
+from arseg_edge.schedule_choice import ADAPTIVE_FILE, ADAPTIVE_LIVE
 
 _ROUNDS: Final = 3
 """The variants take turns, for a machine's speed drifts; the medians count."""

@@ -35,10 +35,10 @@ from arseg_edge.runtime.reports.first_frames import FirstFrames
 from arseg_edge.runtime.reports.moved_cost import Looked, MovedClock, MovedCost
 from arseg_edge.runtime.reports.ways import HR, PAPER, Way, ways_of
 from arseg_edge.runtime.schedule.adaptive import default_intervals
-from arseg_edge.runtime.schedule.variants import ADAPTIVE_FILE, ADAPTIVE_LIVE
 from arseg_edge.runtime.segmenter import Segmenter
 from arseg_edge.runtime.source.location import scheme, shown
 from arseg_edge.runtime.source.open_source import Source, open_source
+from arseg_edge.schedule_choice import ADAPTIVE_FILE, ADAPTIVE_LIVE
 
 BARE: Final = "hr bare"
 BODIES: Final = "paper bodies"

@@ -1,4 +1,4 @@
-"""Which schedule a video calls for: the rule that ``compare`` goes by with a network, and ``probe`` without one.
+"""Which schedule a video calls for, as far as can be said without a network.
 
 A probe has no labels to compare. It knows how much of each frame the frame before it at some distance no longer shows,
 and labels cannot be moved to what is not shown. From that follow how far apart frames for HR may be, and with it what
@@ -10,37 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final, Literal
+from typing import Final
 
 from arseg_edge.manifest import Manifest
-from arseg_edge.runtime.schedule.adaptive import TOLERANCE, OneSide, TiedFrame, unshown_share
+from arseg_edge.runtime.schedule.adaptive import OneSide, TiedFrame, unshown_share
+from arseg_edge.schedule_choice import AGREEMENT, Option, ScheduleName, choose_schedule
 
-AGREEMENT: Final = 90.0
-"""Percent of the pixels. Good networks are right on about nine pixels in ten: no more change than are wrong anyway."""
-
-ScheduleName = Literal["adaptive", "paper"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """What a schedule brings and costs on a video."""
-
-    score: float
-    """Percent of the pixels that agree with HR on every frame."""
-    arithmetic: float
-    """Multiply-accumulates as a share of HR's on every frame."""
-
-
-def choose_schedule(adaptive: Option, paper: Option | None, threshold: float = AGREEMENT) -> ScheduleName | None:
-    """Return the cheaper that agrees far enough, and where not both do the one that agrees further.
-
-    Without LR there is no ``paper``; then it is None where the adaptive one does not agree far enough.
-    """
-    if paper is None:
-        return "adaptive" if adaptive.score >= threshold else None
-    if min(adaptive.score, paper.score) >= threshold:
-        return "adaptive" if adaptive.arithmetic <= paper.arithmetic else "paper"
-    return "adaptive" if adaptive.score >= paper.score else "paper"
+TOLERATED: Final = 0.06
+"""The share of the picture, mean over the frames, that an anchor may not show at the farthest distance: labels moved
+there are about as good as those of the default intervals on a street."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +28,7 @@ class Unshown:
     by_distance: tuple[float, ...]
     """Share of the picture, 0 to 1, mean over the frames at each distance from 1 on."""
     interval_file: int
-    """The longest at which it stays within the tolerance, where labels come from both sides, as in a file."""
+    """The longest at which it stays within what is tolerated, where labels come from both sides, as in a file."""
     interval_live: int
     """The same from one side."""
     file: ScheduleName | None
@@ -95,5 +73,5 @@ def unshown_advice(shares: Mapping[int, list[float]], manifest: Manifest | None)
         return interval, choose_schedule(Option(100 * (1 - missing), 1 / interval), paper)
 
     # Half of what has changed since one anchor, the next one shows (``schedule/adaptive.py``).
-    (interval_file, file), (interval_live, live) = followed(2 * TOLERANCE), followed(TOLERANCE)
+    (interval_file, file), (interval_live, live) = followed(2 * TOLERATED), followed(TOLERATED)
     return Unshown(tuple(means), interval_file, interval_live, file, live)

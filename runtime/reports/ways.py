@@ -7,14 +7,13 @@ from typing import Final
 
 from arseg_edge.runtime.schedule.adaptive import Intervals
 from arseg_edge.runtime.schedule.variants import (
-    ADAPTIVE_FILE,
-    ADAPTIVE_LIVE,
     ADAPTIVE_LIVE_LR,
     Schedule,
     moved_every,
     schedules,
 )
 from arseg_edge.runtime.segmenter import Settings
+from arseg_edge.schedule_choice import ADAPTIVE_FILE, ADAPTIVE_LIVE
 
 HR: Final = "hr"
 PAPER: Final = "paper"

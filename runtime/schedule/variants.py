@@ -15,9 +15,8 @@ from arseg_edge.runtime.schedule.adaptive import (
     TiedFrame,
     default_intervals,
 )
+from arseg_edge.schedule_choice import ADAPTIVE_FILE, ADAPTIVE_LIVE
 
-ADAPTIVE_FILE: Final = "adaptive-file"
-ADAPTIVE_LIVE: Final = "adaptive-live"
 ADAPTIVE_LIVE_LR: Final = "adaptive-live-lr"
 """Names."""
 

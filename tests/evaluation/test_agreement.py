@@ -20,7 +20,7 @@ from arseg_edge.evaluation.scores import Scores
 from arseg_edge.evaluation.stream_times import StreamTimes
 from arseg_edge.palette import ClassSet
 from arseg_edge.runtime import read_motion
-from arseg_edge.runtime.reports.schedule_advice import AGREEMENT
+from arseg_edge.schedule_choice import AGREEMENT
 
 BUNDLE = demo_bundle()
 

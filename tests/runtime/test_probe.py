@@ -20,8 +20,8 @@ from arseg_edge.manifest import Manifest
 from arseg_edge.runtime.read_motion import read_motion
 from arseg_edge.runtime.reports.coding import Distances
 from arseg_edge.runtime.reports.probe import ProbeReport, probe
-from arseg_edge.runtime.reports.schedule_advice import Option, choose_schedule, unshown_advice
-from arseg_edge.runtime.schedule.adaptive import TOLERANCE
+from arseg_edge.runtime.reports.schedule_advice import TOLERATED, unshown_advice
+from arseg_edge.schedule_choice import Option, choose_schedule
 
 HEIGHT, WIDTH, COUNT = 96, 128, 25
 PAN = (3, -2)
@@ -379,13 +379,13 @@ def test_nothing_to_follow(tmp_path: Path) -> None:
 
 
 def shares(*means: float) -> dict[int, list[float]]:
-    return {distance: [0.9 * mean * TOLERANCE, 1.1 * mean * TOLERANCE] for distance, mean in enumerate(means, 1)}
+    return {distance: [0.9 * mean * TOLERATED, 1.1 * mean * TOLERATED] for distance, mean in enumerate(means, 1)}
 
 
 @pytest.mark.parametrize(
     ("found", "intervals", "schedules"),
     [
-        # In tolerances.
+        # In what is tolerated.
         (shares(0.3, 0.9, 1.1, 1.9, 2.1), (5, 3), ("adaptive", "adaptive")),
         (shares(1.5, 5.0), (2, 1), ("adaptive", "paper")),  # of half of HR's arithmetic, and of all of it
         (shares(8.0), (1, 1), ("paper", "paper")),
