@@ -5,6 +5,7 @@
 ``samples.py``          frames, and pairs of a frame and its keyframe, out of sources
 ``float_graph.py``      a graph made ready: folded, and in operators that have an eight-bit form
 ``ranges.py``           the ranges of a graph's values over the frames, by several methods
+``equalise.py``          channels of a value brought to equal ranges
 ``qdq.py``              QuantizeLinear and DequantizeLinear put around the layers
 ``search.py``           which method, and which layers stay float
 ``byte_ends.py``         the image and the feature handed on as bytes

@@ -131,6 +131,11 @@ def _to_quantisable(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.domain not in _STANDARD:
             continue
+        if node.op_type == "Conv" and len(node.input) == 2 and node.input[1] in constants:
+            # A place for what rounding the weights adds on average.
+            bias = np.zeros(constants[node.input[1]].shape[0], np.float32)
+            node.input.append(f"{node.output[0]}_bias")
+            graph.initializer.append(numpy_helper.from_array(bias, node.input[2]))
         if node.op_type == "PRelu":
             slope = constants.get(node.input[1])
             if slope is not None and slope.size == 1 and slope.dtype == np.float32:

@@ -7,12 +7,14 @@ two products of uint8 and int8 in 16 bits; with seven bits 2·255·64 = 32 640 f
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+import math
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -64,6 +66,19 @@ def candidates(model: onnx.ModelProto, floats: Collection[str]) -> list[str]:
 def layers_of(model: onnx.ModelProto, names: Collection[str]) -> list[str]:
     """Return those of ``names`` that are layers, in the graph's order."""
     return [node.name for node in model.graph.node if node.name in names and node.op_type in LAYERS]
+
+
+def layers_work(model: onnx.ModelProto, names: Collection[str], elements: Mapping[str, int]) -> dict[str, float]:
+    """Return about how many multiplications each layer is; ``elements`` says how many numbers a layer takes."""
+    weights = {each.name: each.dims for each in model.graph.initializer}
+    work = {}
+    for node in model.graph.node:
+        if node.name in names:
+            strides = next((each.ints for each in node.attribute if each.name == "strides"), [1])
+            dims = weights[node.input[1]]
+            # Of [out, in, h, w] each number that is taken meets out·h·w, or fewer where the kernel strides.
+            work[node.name] = elements[node.input[0]] * math.prod(dims) / dims[1] / math.prod(strides)
+    return work
 
 
 def watched_values(model: onnx.ModelProto, nodes: Collection[str], floats: Collection[str]) -> list[str]:
@@ -133,8 +148,60 @@ def quantised(
     keep_values(result.graph, model.graph.value_info)
     del result.metadata_props[:]
     helper.set_model_props(result, props)
+    _keep_in_float(result.graph, set(float_layers))
     sort_nodes(result.graph)
     return result
+
+
+def _keep_in_float(graph: onnx.GraphProto, layers: Collection[str]) -> None:
+    """Let ONNX Runtime compute ``layers`` in float.
+
+    Newer ones quantise the weights of whatever layer lies between DequantizeLinear and QuantizeLinear, with or without
+    a ReLU, by a single scale and eight bits. With LeakyRelu behind it, which is part of the layer where it runs, it is
+    no such layer: a slope of 0 is ReLU, and one of 1 changes nothing.
+    """
+    outputs = {each.name for each in graph.output}
+    for layer in [node for node in graph.node if node.name in layers]:
+        takers = [node for node in graph.node if layer.output[0] in node.input]
+        if len(takers) != 1 or layer.output[0] in outputs:
+            continue
+        (taker,) = takers
+        if taker.op_type == "Relu":
+            leaky = helper.make_node("LeakyRelu", taker.input, taker.output, taker.name, alpha=0.0)
+            taker.CopyFrom(leaky)
+        elif taker.op_type == "QuantizeLinear":
+            value = layer.output[0]
+            layer.output[0] = f"{value}_in_float"
+            graph.node.append(
+                helper.make_node("LeakyRelu", layer.output, [value], f"{layer.name}_stays_in_float", alpha=1.0)
+            )
+
+
+def correct_biases(model: onnx.ModelProto, original: onnx.ModelProto, means: Mapping[str, NDArray[np.float64]]) -> None:
+    """Take from the biases of quantised convolutions what rounding the weights adds to each channel on average.
+
+    ``means`` has the means of the channels of what the layers of ``original`` take.
+    """
+    graph = model.graph
+    stored = {each.name: each for each in graph.initializer}
+    wanted = {node.name: node for node in original.graph.node}
+    weights = {each.name: each for each in original.graph.initializer}
+    makers = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    for node in [node for node in graph.node if node.op_type == "Conv" and len(node.input) == 3]:
+        before = wanted[node.name]
+        weight, bias = makers.get(node.input[1]), makers.get(node.input[2])
+        mean = means.get(before.input[0])
+        if weight is None or bias is None or mean is None:
+            continue
+        exact = numpy_helper.to_array(weights[before.input[1]]).astype(np.float64)
+        if exact.shape[1] != mean.size:
+            continue  # of several groups: each of its channels sees few weights, which are rounded finely
+        rounded, scale = (numpy_helper.to_array(stored[name]).astype(np.float64) for name in weight.input[:2])
+        error = (rounded * scale.reshape(-1, *[1] * (rounded.ndim - 1)) - exact).sum(axis=(2, 3)) @ mean
+        biases, unit = (numpy_helper.to_array(stored[name]) for name in bias.input[:2])
+        limit = np.iinfo(np.int32)
+        corrected = np.clip(biases - np.rint(error / unit.astype(np.float64)), limit.min, limit.max)
+        stored[bias.input[0]].CopyFrom(numpy_helper.from_array(corrected.astype(np.int32), bias.input[0]))
 
 
 def _arrays(ranges: Ranges) -> Iterable[tuple[str, tuple[object, object]]]:

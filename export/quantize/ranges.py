@@ -106,35 +106,68 @@ class Histogram:
         return best
 
 
-class RangeCollector:
-    """A float graph that also gives its inner values, and their histograms."""
+class Watched:
+    """A float graph that also gives its inner values."""
 
     def __init__(self, model: onnx.ModelProto, values: Iterable[str], threads: int, name: str) -> None:
         """``values``: those to watch; ``name``: the graph's, for messages."""
         watched = onnx.ModelProto()
         watched.CopyFrom(model)
         have = {each.name for each in watched.graph.output}
-        self.histograms = {each: Histogram() for each in values}
         inputs = {each.name for each in watched.graph.input}
-        self._names = [each for each in self.histograms if each not in inputs]
+        self._names = [each for each in values if each not in inputs]
         watched.graph.output.extend(onnx.ValueInfoProto(name=each) for each in self._names if each not in have)
         provider = Provider(CPU)
         library = native_operators(provider)
         self._session = open_session(watched.SerializeToString(), provider, threads, name, library)
 
+    def values(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        """Return what the graph makes of these inputs, by name."""
+        found = self._session.run(self._names, feeds_of(self._session, feeds))
+        return dict(zip(self._names, found, strict=True))
+
+
+def channel_peaks(watched: Watched, frames: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[np.float32]]:
+    """Return the largest magnitude in each channel of every watched value [N, C, H, W] over the frames."""
+    peaks: dict[str, NDArray[np.float32]] = {}
+    for feeds in frames:
+        for name, value in watched.values(feeds).items():
+            if value.ndim == 4:
+                here = np.maximum(value.max(axis=(0, 2, 3)), -value.min(axis=(0, 2, 3)))
+                peaks[name] = np.maximum(here, peaks.get(name, here))
+    return peaks
+
+
+class RangeCollector:
+    """A float graph's inner values over many frames: their histograms, and the means of their channels."""
+
+    def __init__(self, model: onnx.ModelProto, values: Iterable[str], threads: int, name: str) -> None:
+        """``values``: those to watch; ``name``: the graph's, for messages."""
+        self._histograms = {each: Histogram() for each in values}
+        self._watched = Watched(model, self._histograms, threads, name)
+        self.elements: dict[str, int] = {}
+        """How many numbers a value has, on the last frame."""
+        self._sums: dict[str, NDArray[np.float64]] = {}
+        self._frames = 0
+
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> None:
         """Take in what the graph makes of these inputs."""
-        for name, value in feeds.items():
-            if name in self.histograms:
-                self.histograms[name].add(value)
-        for name, value in zip(
-            self._names, self._session.run(self._names, feeds_of(self._session, feeds)), strict=True
-        ):
-            self.histograms[name].add(value)
+        self._frames += 1
+        given = {name: value for name, value in feeds.items() if name in self._histograms}
+        for name, value in {**given, **self._watched.values(feeds)}.items():
+            self._histograms[name].add(value)
+            self.elements[name] = value.size
+            if value.ndim == 4:
+                mean = value.mean(axis=(0, 2, 3), dtype=np.float64)
+                self._sums[name] = mean + self._sums.get(name, 0.0)
+
+    def means(self) -> dict[str, NDArray[np.float64]]:
+        """Return the mean of each channel of values [N, C, H, W]."""
+        return {name: total / self._frames for name, total in self._sums.items()}
 
     def ranges(self, method: Method) -> dict[str, tuple[float, float]]:
         """Return the ranges by ``method``."""
-        return {name: histogram.range(method) for name, histogram in self.histograms.items()}
+        return {name: histogram.range(method) for name, histogram in self._histograms.items()}
 
 
 def float_values(model: onnx.ModelProto, name: str) -> set[str]:
