@@ -204,7 +204,7 @@ class Segmenter:
             self.manifest.chaining,
             settings.motion,
             settings.guards,
-            grid="working" if self._networks.takes_any_grid else self._network_size.common,
+            grid=self._network_size.common or ("working" if self._networks.takes_any_grid else None),
         )
 
         def prepare(frame: MotionFrame) -> _ReadyFrame:

@@ -158,8 +158,9 @@ def test_every_frame_of_a_file_has_it(clip: Path, settings: dict[str, object]) -
         np.testing.assert_array_equal(result.labels, other.labels)
         assert result.confidence is not None
         assert (result.confidence.dtype, result.confidence.shape) == (np.uint8, result.labels.shape)
-        if result.branch == "hr":
-            assert np.abs(result.confidence - graphs.share(result.rgb)).max() <= 1.05
+    # Worked out in NumPy, which takes seconds.
+    keyframe = next(each for each in results if each.branch == "hr")
+    assert np.abs(keyframe.confidence - graphs.share(keyframe.rgb)).max() <= 1.05
     branches = {each.branch for each in results}
     assert branches == ({"hr", "lr"} if settings.get("schedule") == "paper" else branches | {"hr", "moved"})
     assert ("lr" in branches) == ("lr_every" in settings or "schedule" in settings)
