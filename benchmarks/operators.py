@@ -290,7 +290,7 @@ def moved_cases() -> list[Case]:
         weight = random.uniform(0.1, 1, blocks).astype(np.float32)
         sources.append(Moved(Seen(large.argmax(axis=2).astype(np.uint8), each), motion, weight))
     place = logits_place(size, blocks, upscale=8, align_corners=False)
-    found = [moved_labels([source], classes, None) for source in sources]
+    found = [moved_labels([source], classes, None)[0] for source in sources]
     apart = (found[0] != found[1]).mean()
     return [
         Case("moved labels, one frame", lambda: moved_labels(sources[:1], classes, place)),

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from arseg_edge.manifest import LabelRule
 from arseg_edge.results import Result, Speed
 from arseg_edge.runtime.inference.networks import Size
-from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_confidence
+from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
 from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.motion.anchors import UNSHOWN, Reach
 from arseg_edge.runtime.motion.chain import Motion
-from arseg_edge.runtime.schedule.adaptive import Group, ScheduledFrame
+from arseg_edge.runtime.schedule.adaptive import Draw, Group, ScheduledFrame
 
 LR_WEIGHT: Final = 0.02
 """Of what the LR network itself says where the frames that it draws on show exactly what its frame shows. Where they
@@ -133,7 +133,7 @@ class GroupRunner:
         weight = np.asarray(1 + LR_WEIGHT - fits, np.float32)
         own = Moved(seen, np.zeros((*blocks, 2), np.float32), weight)
         sources = [own, *_drawn(frame, self._seen)]
-        labels, confidence = moved_confidence(sources, self._classes, _logits_place(seen, self._rule))
+        labels, confidence = moved_labels(sources, self._classes, _logits_place(seen, self._rule))
         both = self._seen[frame.index] = Seen(labels, seen.logits, confidence)
         return both.for_callers(), (perf_counter() - start) * 1e3
 
@@ -146,14 +146,14 @@ class GroupRunner:
 def labels_along(frame: ScheduledFrame, seen: Mapping[int, Seen], classes: int, rule: LabelRule | None) -> Seen:
     """Return the labels of a frame that no network sees, from those of the anchors, by index, that it draws on."""
     sources = _drawn(frame, seen)
-    labels, confidence = moved_confidence(sources, classes, _logits_place(sources[0].seen, rule))
+    labels, confidence = moved_labels(sources, classes, _logits_place(sources[0].seen, rule))
     return Seen(labels, None, confidence)
 
 
 def _drawn(frame: ScheduledFrame, seen: Mapping[int, Seen]) -> list[Moved]:
     # Of a live source an LR frame may have been left out; its keyframe never is.
     draws = [draw for draw in frame.draws if draw.anchor in seen]
-    return [Moved(seen[draw.anchor], draw.reach.motion, _weight(draw.reach), _shown(draw.reach)) for draw in draws]
+    return [Moved(seen[draw.anchor], draw.reach.motion, _weight(draw.reach), _shown(draw, seen)) for draw in draws]
 
 
 def _logits_place(seen: Seen, rule: LabelRule | None) -> LogitsPlace | None:
@@ -171,8 +171,9 @@ def _weight(reach: Reach) -> npt.NDArray[np.float32]:
     return np.asarray(_FITS.take(reach.difference) / np.float32(reach.distance), np.float32)
 
 
-def _shown(reach: Reach) -> npt.NDArray[np.float32]:
-    return np.asarray(_SHOWN.take(reach.difference), np.float32)
+def _shown(draw: Draw, seen: Mapping[int, Seen]) -> npt.NDArray[np.float32] | None:
+    """For the confidence alone, where somebody asked for it."""
+    return None if seen[draw.anchor].confidence is None else np.asarray(_SHOWN.take(draw.reach.difference), np.float32)
 
 
 def _result(frame: ScheduledFrame, found: Seen, speed: Speed) -> Result:

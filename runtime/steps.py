@@ -17,7 +17,7 @@ from arseg_edge.runtime.inference.checks import check_frame, checked_motion
 from arseg_edge.runtime.inference.keyframe_state import KeyframeState
 from arseg_edge.runtime.inference.network_size import NetworkSize
 from arseg_edge.runtime.inference.networks import NO_LR, Networks
-from arseg_edge.runtime.labels.moved import Moved, moved_confidence
+from arseg_edge.runtime.labels.moved import Moved, moved_labels
 from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.motion.step import blocks_of
 from arseg_edge.runtime.motion.vectors import BLOCK
@@ -125,12 +125,19 @@ def _moved(anchor: Seen, motion: NDArray[np.float32]) -> Seen:
     border = rows * BLOCK - motion.shape[0], columns * BLOCK - motion.shape[1]
     padded = cv2.copyMakeBorder(motion, 0, border[0], 0, border[1], cv2.BORDER_REPLICATE)
     means = cv2.resize(padded, (columns, rows), interpolation=cv2.INTER_AREA) / np.float32(BLOCK)
-    places = means + np.moveaxis(np.indices((rows, columns), np.float32)[::-1], 0, -1)
-    within = (places > -0.5) & (places < np.array([columns - 0.5, rows - 0.5], np.float32))
-    shown = np.asarray(within.all(axis=-1), np.float32)
-    moved = Moved(anchor, np.ascontiguousarray(means, np.float32), np.ones_like(shown), shown)
-    labels, confidence = moved_confidence([moved], _CLASSES, None)
+    shown = None if anchor.confidence is None else _within(means)
+    weight = np.ones((rows, columns), np.float32)
+    moved = Moved(anchor, np.ascontiguousarray(means, np.float32), weight, shown)
+    labels, confidence = moved_labels([moved], _CLASSES, None)
     return Seen(labels, None, confidence)
+
+
+def _within(motion: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 for each block whose ``motion``, in blocks, leads into the picture, else 0."""
+    rows, columns = motion.shape[:2]
+    places = motion + np.moveaxis(np.indices((rows, columns), np.float32)[::-1], 0, -1)
+    within = (places > -0.5) & (places < np.array([columns - 0.5, rows - 0.5], np.float32))
+    return np.asarray(within.all(axis=-1), np.float32)
 
 
 @dataclass(frozen=True)

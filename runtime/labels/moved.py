@@ -78,8 +78,10 @@ class Moved:
     alone. None: all of it."""
 
 
-def moved_labels(sources: Sequence[Moved], classes: int, place: LogitsPlace | None) -> Labels:
-    """Return the labels, uint8 [H, W], of a frame from 1 to ``MOST_SOURCES`` that were seen.
+def moved_labels(sources: Sequence[Moved], classes: int, place: LogitsPlace | None) -> tuple[Labels, Confidence | None]:
+    """Return the labels, uint8 [H, W], of a frame from 1 to ``MOST_SOURCES`` that were seen, and how sure they are.
+
+    The confidence, uint8 [H, W] too, is None where one of the sources does not say it.
 
     Args:
         sources: of equal size.
@@ -87,27 +89,12 @@ def moved_labels(sources: Sequence[Moved], classes: int, place: LogitsPlace | No
         place: where a pixel lies in the logits; None to leave logits aside.
     """
     output = np.empty_like(sources[0].seen.labels)
-    _move(sources, classes, place, output, None)
-    return output
-
-
-def moved_confidence(
-    sources: Sequence[Moved], classes: int, place: LogitsPlace | None
-) -> tuple[Labels, Confidence | None]:
-    """Return the same, and how sure the labels are, uint8 [H, W]; None where one of the sources does not say it."""
-    output = np.empty_like(sources[0].seen.labels)
     sure = np.empty_like(output) if all(source.seen.confidence is not None for source in sources) else None
-    _move(sources, classes, place, output, sure)
-    return output, sure
-
-
-def _move(
-    sources: Sequence[Moved], classes: int, place: LogitsPlace | None, output: Labels, sure: Confidence | None
-) -> None:
     if not all(source.seen.logits is not None for source in sources):
         place = None
     if not _natively(sources, classes, place, output, sure):
         _in_numpy(sources, classes, place, output, sure)
+    return output, sure
 
 
 def _in_numpy(

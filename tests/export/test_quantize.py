@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from hr_alone import hr_alone
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -24,7 +25,6 @@ from arseg_edge.export import quantize_bundle
 from arseg_edge.export.quantize.float_graph import folded
 from arseg_edge.export.quantize.ranges import Histogram
 from arseg_edge.runtime.reports.verify import verify
-from tests.hr_alone import hr_alone
 
 Streams = Callable[..., Path]
 

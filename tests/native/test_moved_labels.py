@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from operator_session import require_library
 
 from arseg_edge.runtime.labels import moved, uniform
-from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_confidence, moved_labels
+from arseg_edge.runtime.labels.moved import LogitsPlace, Moved, logits_place, moved_labels
 from arseg_edge.runtime.labels.seen import Seen
 from arseg_edge.runtime.labels.uniform import MIXED, uniform_labels
 
@@ -127,7 +127,7 @@ def test_uniform_labels_and_their_twin(random: np.random.Generator, size: tuple[
 def test_whole_steps_move_whole_labels(level: str, random: np.random.Generator) -> None:
     labels = random.integers(0, CLASSES, (64, 96), np.uint8)
     motion = np.tile(np.array([2.0, -1.0], np.float32), (8, 12, 1))  # blocks: 16 pixels to the right, 8 up
-    found = moved_labels([Moved(Seen(labels, None), motion, np.ones((8, 12), np.float32))], CLASSES, None)
+    found, _ = moved_labels([Moved(Seen(labels, None), motion, np.ones((8, 12), np.float32))], CLASSES, None)
     expected = labels[np.clip(np.arange(64) - 8, 0, 63)][:, np.clip(np.arange(96) + 16, 0, 95)]
     assert np.array_equal(found, expected)
 
@@ -143,7 +143,7 @@ def test_where_sources_disagree_the_heavier_logits_decide(level: str) -> None:
     left = np.zeros((4, 6), np.float32)
     left[:, :3] = 1
     place = logits_place(size, (4, 6), upscale=8, align_corners=True)
-    found = moved_labels([certain(1, left), certain(3, 1 - left)], CLASSES, place)
+    found, _ = moved_labels([certain(1, left), certain(3, 1 - left)], CLASSES, place)
     assert (found[:, :24] == 1).all()
     assert (found[:, 24:] == 3).all()
 
@@ -153,7 +153,7 @@ def test_motion_that_is_no_number_stays_where_it_is(level: str, random: np.rando
     one.motion[2, 3] = np.nan, np.inf
     other = source(random, (64, 96))
     place = logits_place((64, 96), (8, 12), upscale=8, align_corners=True)
-    assert moved_labels([one, other], CLASSES, place).max() < CLASSES
+    assert moved_labels([one, other], CLASSES, place)[0].max() < CLASSES
     with np.errstate(invalid="ignore"):
         assert in_numpy([one, other], place).max() < CLASSES
 
@@ -223,7 +223,7 @@ def test_confidence_by_hand(native: bool, monkeypatch: pytest.MonkeyPatch) -> No
         seen.labels[:, 8:] = 1
         return Moved(seen, still, np.full(blocks, weight, np.float32), shown)
 
-    labels, sure = moved_confidence([of(1, 200, 0.75, shown), of(2, 100, 0.25, 0.8 * shown)], CLASSES, None)
+    labels, sure = moved_labels([of(1, 200, 0.75, shown), of(2, 100, 0.25, 0.8 * shown)], CLASSES, None)
     np.testing.assert_array_equal(labels, 1)
     assert sure is not None
     # Left: only the first says 1: 0.75 x 200 x 0.5. Right: both do: (0.75 x 200 + 0.25 x 100) x 0.5.
@@ -238,7 +238,7 @@ def test_confidence_moves_with_the_labels() -> None:
     motion = np.zeros((5, 8, 2), np.float32)
     motion[..., 0], motion[..., 1] = 3 / 8, -2 / 8
     one = Moved(Seen(labels, None, sure), motion, np.ones((5, 8), np.float32))
-    found, moved_sure = moved_confidence([one], CLASSES, None)
+    found, moved_sure = moved_labels([one], CLASSES, None)
     assert moved_sure is not None
     np.testing.assert_array_equal(found[2:, :-3], labels[:-2, 3:])
     np.testing.assert_array_equal(moved_sure[2:, :-3], sure[:-2, 3:])
@@ -246,4 +246,4 @@ def test_confidence_moves_with_the_labels() -> None:
 
 def test_no_confidence_where_a_source_has_none(random: np.random.Generator) -> None:
     sources = [sure_source(random, (24, 40), reach=1.0), source(random, (24, 40))]
-    assert moved_confidence(sources, CLASSES, None)[1] is None
+    assert moved_labels(sources, CLASSES, None)[1] is None
