@@ -39,12 +39,17 @@ def start(video: Path, bundle: Path, folder: Path) -> subprocess.Popen[str]:
 
 
 def times_in(overlay: Path) -> list[Fraction]:
-    """Return the timestamps of an overlay; none of a file whose first frame is not in it yet."""
+    """Return the timestamps of an overlay, up to where a kill in the middle of a write has torn it; maybe none."""
+    times: list[Fraction] = []
     try:
         with av.open(str(overlay)) as container:
-            return [frame.pts * frame.time_base for frame in container.decode(video=0)]  # type: ignore[operator]
+            for frame in container.decode(video=0):
+                assert frame.pts is not None
+                assert frame.time_base is not None
+                times.append(frame.pts * frame.time_base)
     except av.FFmpegError:
-        return []
+        pass
+    return times
 
 
 def check(overlay: Path, lines: Path, maps: Path) -> int:
